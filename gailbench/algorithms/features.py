@@ -1,0 +1,77 @@
+"""Linear features of state-action pairs, shared by FEM and GTAL.
+
+phi(s, a) = (x, (0.01 x)^2, 1) with x the standardized pair; for discrete actions one block (x, (0.01 x)^2) of the
+standardized observation per action, zero but for the action taken, and one constant. The statistics are the
+expert's and stay so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.demonstrations import Pairs
+from gailbench.networks import Standardizer
+from gailbench.sampling import Batch
+from gailbench.tasks import RewardSign
+
+SQUARE_SCALE = 0.01
+
+
+class LinearFeatures:
+    """phi with the expert's statistics.
+
+    Attributes:
+        dim: D, number of features.
+        expert_mean: (D,), mean of phi over the expert's pairs.
+    """
+
+    def __init__(self, expert: Pairs) -> None:
+        self._discrete, self._num_actions = expert.discrete, expert.num_actions
+        inputs = self._inputs(expert.observations, expert.actions)
+        self._standardizer = Standardizer(inputs.shape[1])
+        self._standardizer.update(inputs)
+        phi = self(expert.observations, expert.actions)
+        self.dim = phi.shape[1]
+        self.expert_mean = phi.mean(axis=0, dtype=np.float64)
+
+    def _inputs(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.floating]:
+        if self._discrete:
+            return observations
+        return np.concatenate((observations, actions), axis=1, dtype=np.float32)
+
+    def __call__(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Features (B, D) of observations (B, O) and actions (B, A) or (B,)."""
+        x = self._standardizer(self._inputs(observations, actions))
+        block = np.concatenate((x, np.square(np.float32(SQUARE_SCALE) * x)), axis=1)
+        if self._discrete:
+            rows, width = block.shape
+            blocks = np.zeros((rows, self._num_actions, width), dtype=np.float32)
+            blocks[np.arange(rows), actions.astype(np.intp)] = block
+            block = blocks.reshape(rows, -1)
+        return np.concatenate((block, np.ones((len(x), 1), dtype=np.float32)), axis=1)
+
+    def of_batch(self, batch: Batch) -> NDArray[np.float32]:
+        """Features (B, D) of a batch's pairs."""
+        return self(batch.rows(batch.observations), batch.rows(batch.actions))
+
+
+class RunningShift:
+    """Shifts rewards by their running extreme, which starts at 0: never negative for the positive sign, never
+    positive for the negative one.
+
+    Attributes:
+        extreme: The least (or greatest) reward seen so far, at most (or least) 0.
+    """
+
+    def __init__(self, reward_sign: RewardSign) -> None:
+        self._positive = reward_sign == "positive"
+        self.extreme = 0.0
+
+    def __call__(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take these rewards into the extreme, then shift them by it."""
+        if self._positive:
+            self.extreme = min(self.extreme, float(rewards.min()))
+        else:
+            self.extreme = max(self.extreme, float(rewards.max()))
+        return rewards - self.extreme

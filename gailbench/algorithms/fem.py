@@ -1,0 +1,62 @@
+"""Feature expectation matching (Abbeel & Ng 2004; Ho & Ermon 2016, Section 4.1: linear costs in the unit ball).
+
+Among all costs linear in phi with weights in the unit L2 ball, the one that tells policy and expert furthest apart
+has w along the difference of their feature expectations. As a reward: w = (E_expert phi - E_policy phi) / norm,
+r = w . phi / D.
+
+Legend: T steps, N environments, D features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.loop import State
+from gailbench.demonstrations import Pairs
+from gailbench.sampling import Batch
+from gailbench.tasks import RewardSign
+
+
+class Fem:
+    """The linear reward in the unit ball.
+
+    Args:
+        expert: The demonstrated pairs.
+        reward_sign: Which way rewards are shifted.
+        generator: Draws the first weight, a random direction.
+
+    Attributes:
+        weight: w, (D,), of norm at most 1.
+    """
+
+    def __init__(self, expert: Pairs, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+        self.features = LinearFeatures(expert)
+        self._shift = RunningShift(reward_sign)
+        direction = generator.standard_normal((self.features.dim,))
+        self.weight = unit_ball(direction)
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Rewards (T, N): w . phi / D, shifted."""
+        rewards = self.features.of_batch(batch) @ self.weight / self.features.dim
+        return self._shift(rewards).reshape(batch.rewards.shape)
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        """Turn w towards what the expert has more of than this batch (undiscounted means over pairs)."""
+        policy_mean = self.features.of_batch(batch).mean(axis=0, dtype=np.float64)
+        self.weight = unit_ball(self.features.expert_mean - policy_mean)
+        return {}
+
+    def state(self) -> State:
+        return {"weight": self.weight, "extreme": np.array([self._shift.extreme])}
+
+    def load_state(self, state: State) -> None:
+        self.weight = np.array(state["weight"], dtype=np.float64)
+        self._shift.extreme = float(state["extreme"][0])
+
+
+def unit_ball(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The w of the unit ball with the largest w . difference, (D,)."""
+    norm = np.linalg.norm(difference)
+    return difference / norm if norm > 0 else difference

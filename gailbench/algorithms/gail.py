@@ -1,0 +1,153 @@
+"""Generative adversarial imitation learning (Ho & Ermon 2016, Section 5).
+
+The discriminator's logit is high for the expert. One Adam step per iteration on
+
+    mean over policy of -log(1 - sigmoid(logit)) + mean over expert of -log sigmoid(logit) - c H(D),
+
+the sum of the two class means of the logistic loss (eq. 16, with the expert as class 1) minus its entropy. At the
+optimum without the entropy term the loss is 2 log 2 - 2 JS, JS the Jensen-Shannon divergence between the two
+occupancy measures (Section 4), so log 2 - loss / 2 estimates JS.
+
+The reward is -log(1 - sigmoid(logit)) = softplus(logit) >= 0 where episodes end early on failure, and
+log sigmoid(logit) = -softplus(-logit) <= 0 where they end early on success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gailbench.algorithms.loop import State
+from gailbench.demonstrations import Pairs
+from gailbench.networks import MLP, Standardizer, assign, flatten
+from gailbench.sampling import Batch
+from gailbench.streams import pack, unpack
+from gailbench.tasks import RewardSign
+
+
+@dataclass(frozen=True)
+class GailSettings:
+    """Settings of the discriminator; the defaults are the paper's.
+
+    Attributes:
+        learning_rate: Adam's.
+        discriminator_entropy: c, weight of D's entropy in its objective.
+        hidden: Hidden widths.
+    """
+
+    learning_rate: float = 0.01
+    discriminator_entropy: float = 0.001
+    hidden: tuple[int, ...] = (100, 100)
+
+
+class Gail:
+    """The discriminator as a reward.
+
+    Args:
+        expert: The demonstrated pairs.
+        reward_sign: "positive" or "negative", see above.
+        generator: Draws the initial weights and resamples the expert's pairs.
+        settings: See there.
+    """
+
+    def __init__(
+        self,
+        expert: Pairs,
+        reward_sign: RewardSign,
+        generator: np.random.Generator,
+        settings: GailSettings | None = None,
+    ) -> None:
+        self.settings = settings or GailSettings()
+        self._expert, self._sign, self._generator = expert, reward_sign, generator
+        self._expert_inputs = self._inputs(expert.observations, expert.actions)
+        inputs = self._expert_inputs.shape[1]
+        # Softmax policies: the observation is the input, and there is one logit per action.
+        outputs = expert.num_actions if expert.discrete else 1
+        self.network = MLP((inputs, *self.settings.hidden, outputs), "tanh", generator)
+        self.standardizer = Standardizer(inputs)
+        self.standardizer.update(self._expert_inputs)
+        self._adam = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
+
+    def _inputs(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.floating]:
+        if self._expert.discrete:
+            return observations
+        return np.concatenate((observations, actions), axis=1, dtype=np.float32)
+
+    def _logits(self, inputs: NDArray[np.floating], actions: NDArray[np.generic]) -> Tensor:
+        logits = self.network(torch.from_numpy(self.standardizer(inputs)))
+        if self._expert.discrete:
+            return logits.gather(1, torch.from_numpy(actions).unsqueeze(1))[:, 0]
+        return logits[:, 0]
+
+    @torch.no_grad()
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Rewards (T, N) by the discriminator as it is."""
+        actions = batch.rows(batch.actions)
+        logits = self._logits(self._inputs(batch.rows(batch.observations), actions), actions)
+        rewards = softplus(logits) if self._sign == "positive" else -softplus(-logits)
+        return rewards.numpy().astype(np.float64).reshape(batch.rewards.shape)
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        """One Adam step on the batch and as many pairs of the expert, drawn with replacement."""
+        size, expert = len(batch), self._expert
+        # Drawing B of M pairs with replacement is M rows with multinomial weights.
+        counts = self._generator.multinomial(size, np.full(len(expert), 1 / len(expert)))
+        actions = batch.rows(batch.actions)
+        inputs = self._inputs(batch.rows(batch.observations), actions)
+        self.standardizer.update(inputs)
+        self.standardizer.update(self._expert_inputs, counts)
+
+        policy_logits = self._logits(inputs, actions)
+        expert_logits = self._logits(self._expert_inputs, expert.actions)
+        weights = torch.from_numpy(counts.astype(np.float32) / size)
+        loss = softplus(policy_logits).mean() + weights @ softplus(-expert_logits)
+        entropy = (_entropy(policy_logits).mean() + weights @ _entropy(expert_logits)) / 2
+        self._adam.zero_grad()
+        (loss - self.settings.discriminator_entropy * entropy).backward()
+        self._adam.step()
+        return {
+            "discriminator_loss": loss.item(),
+            "expert_accuracy": float(weights @ (expert_logits > 0).float()),
+            "policy_accuracy": float((policy_logits < 0).float().mean()),
+            "jensen_shannon": float(np.log(2) - loss.item() / 2),
+        }
+
+    def state(self) -> State:
+        moments = [self._adam.state.get(p, {}) for p in self.network.parameters()]
+        arrays: State = {
+            "network": flatten(self.network.parameters()).numpy(),
+            **{f"standardizer.{k}": v for k, v in self.standardizer.state().items()},
+            "generator": pack(self._generator),
+        }
+        if moments[0]:
+            arrays["adam.step"] = np.array([float(moments[0]["step"])])
+            arrays["adam.mean"] = flatten(m["exp_avg"] for m in moments).numpy()
+            arrays["adam.square"] = flatten(m["exp_avg_sq"] for m in moments).numpy()
+        return arrays
+
+    def load_state(self, state: State) -> None:
+        parameters = list(self.network.parameters())
+        assign(parameters, torch.from_numpy(np.asarray(state["network"], dtype=np.float32)))
+        prefix = "standardizer."
+        self.standardizer.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        unpack(self._generator, state["generator"])
+        if "adam.step" in state:
+            for parameter in parameters:
+                self._adam.state[parameter] = {
+                    "step": torch.tensor(float(state["adam.step"][0])),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+            for key, name in (("exp_avg", "adam.mean"), ("exp_avg_sq", "adam.square")):
+                values = torch.from_numpy(np.asarray(state[name], dtype=np.float32))
+                assign([self._adam.state[p][key] for p in parameters], values)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    """Entropy of Bernoulli(sigmoid(logit)), elementwise."""
+    return softplus(logits) - logits * torch.sigmoid(logits)

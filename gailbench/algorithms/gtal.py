@@ -1,0 +1,61 @@
+"""Game-theoretic apprenticeship learning (Syed & Schapire 2007; Ho & Ermon 2016, Section 4.1: convex combinations).
+
+Among all convex combinations of finitely many rewards, here phi and -phi, the one in which the policy falls
+furthest short of the expert is a single one of the 2 D.
+
+Legend: T steps, N environments, D features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.loop import State
+from gailbench.demonstrations import Pairs
+from gailbench.sampling import Batch
+from gailbench.tasks import RewardSign
+
+
+class Gtal:
+    """The single worst of the rewards phi and -phi, divided by their number.
+
+    Args:
+        expert: The demonstrated pairs.
+        reward_sign: Which way rewards are shifted.
+        generator: Draws the first choice.
+
+    Attributes:
+        choice: Index in (phi, -phi), below 2 D.
+    """
+
+    def __init__(self, expert: Pairs, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+        self.features = LinearFeatures(expert)
+        self._shift = RunningShift(reward_sign)
+        self.choice = int(generator.integers(2 * self.features.dim))
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Rewards (T, N): the chosen one's, shifted."""
+        dim = self.features.dim
+        sign = 1.0 if self.choice < dim else -1.0
+        rewards = self.features.of_batch(batch)[:, self.choice % dim].astype(np.float64) * sign / (2 * dim)
+        return self._shift(rewards).reshape(batch.rewards.shape)
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        """Choose the reward in which this batch falls furthest short of the expert."""
+        policy_mean = self.features.of_batch(batch).mean(axis=0, dtype=np.float64)
+        self.choice = worst(self.features.expert_mean - policy_mean)
+        return {}
+
+    def state(self) -> State:
+        return {"choice": np.array([self.choice]), "extreme": np.array([self._shift.extreme])}
+
+    def load_state(self, state: State) -> None:
+        self.choice = int(state["choice"][0])
+        self._shift.extreme = float(state["extreme"][0])
+
+
+def worst(shortfall: NDArray[np.float64]) -> int:
+    """Index of the largest entry of (shortfall, -shortfall), shortfall (D,) = expert's mean - policy's."""
+    return int(np.concatenate((shortfall, -shortfall)).argmax())

@@ -1,0 +1,247 @@
+"""The one loop behind everything that learns from a reward: experts, GAIL, FEM and GTAL.
+
+Only the reward differs. An iteration follows Algorithm 1 of Ho & Ermon (2016) in the order of the runs behind the
+published numbers: the policy steps on the reward as it was fitted in the iteration before, then the reward is
+fitted to the new batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gailbench.networks import Activation
+from gailbench.policy import Policy
+from gailbench.sampling import Batch, SamplerPool
+from gailbench.streams import pack, stream, unpack
+from gailbench.tasks import Task
+from gailbench.trpo import (
+    TrustRegion,
+    ValueFunction,
+    discounted_returns,
+    generalized_advantages,
+    policy_step,
+)
+
+State = dict[str, NDArray[np.generic]]
+
+
+class Reward(Protocol):
+    """What the loop learns from."""
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Rewards (T, N) of a batch's pairs."""
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        """Adapt to a batch of the policy's pairs; return figures for the learning curve."""
+
+    def state(self) -> State:
+        """Return everything the next fit depends on."""
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned."""
+
+
+class TrueReward:
+    """The environment's own reward, never fitted: it trains experts."""
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        return batch.rewards
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        return {}
+
+    def state(self) -> State:
+        return {}
+
+    def load_state(self, state: State) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the loop; the defaults are the paper's.
+
+    Attributes:
+        batch: State-action pairs per iteration.
+        entropy_weight: lambda, adds -lambda log pi(a|s) to each pair's reward in the advantages.
+        gamma: Discount.
+        gae_lambda: Of generalized advantage estimation.
+        hidden: Hidden widths of policy and value function.
+        activation: Of their hidden layers.
+        policy_region: Trust region of the policy's step.
+        value_region: Trust region of the value function's fit.
+    """
+
+    batch: int
+    entropy_weight: float = 0.0
+    gamma: float = 0.995
+    gae_lambda: float = 0.97
+    hidden: tuple[int, ...] = (100, 100)
+    activation: Activation = "tanh"
+    policy_region: TrustRegion = field(default_factory=TrustRegion)
+    value_region: TrustRegion = field(default_factory=TrustRegion)
+
+
+class Learner:
+    """A policy, its value function, its reward and its environments, trained one iteration at a time.
+
+    Args:
+        task: Environment, horizon.
+        reward: What is learned from.
+        settings: Loop settings.
+        seed: Of all randomness but the reward's.
+        expert_observations: (M, O), what the standardizers start from; None (an expert being trained) starts
+            them from one extra batch of the initial policy.
+        threads: Threads that sample.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        reward: Reward,
+        settings: LoopSettings,
+        seed: int,
+        expert_observations: NDArray[np.float32] | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.settings, self._reward = settings, reward
+        self._generators = [stream(seed, "sampling", index) for index in range(threads)]
+        self._update_generator = stream(seed, "updates")
+        self._pool = SamplerPool(task, settings.batch, self._generators)
+        simulator = self._pool.samplers[0].simulator
+        self.policy = Policy(
+            simulator.observation_dim,
+            simulator.action_dim,
+            simulator.discrete,
+            settings.hidden,
+            settings.activation,
+            stream(seed, "policy"),
+        )
+        self._value = ValueFunction(
+            simulator.observation_dim,
+            task.horizon,
+            settings.hidden,
+            settings.activation,
+            stream(seed, "value"),
+            settings.value_region,
+        )
+        self.iteration = 0
+        self.steps = 0
+        self._expert_observations = expert_observations
+
+    def _initialize_standardizers(self) -> None:
+        observations = self._expert_observations
+        if observations is None:
+            batch = self.sample()
+            self.steps += len(batch)
+            observations = batch.rows(batch.observations)
+        self.policy.standardizer.update(observations)
+        self._value.inputs.update(observations)
+
+    def sample(self) -> Batch:
+        """Return the next batch of the policy's pairs."""
+        return self._pool.sample(self.policy)
+
+    def iterate(self) -> dict[str, float]:
+        """Do one iteration; return a row of the learning curve."""
+        if self.iteration == 0:
+            self._initialize_standardizers()
+        settings, policy = self.settings, self.policy
+
+        batch = self.sample()  # Algorithm 1, line 3
+        rewards = self._reward.reward(batch)
+        advantages = self._advantages(batch, rewards)
+        entropy = policy_entropy(policy, batch)
+        outcome = policy_step(  # Algorithm 1, line 5
+            policy, batch, advantages, self._update_generator, settings.policy_region
+        )
+        policy.standardizer.update(batch.rows(batch.observations))
+        figures = self._reward.fit(batch)  # Algorithm 1, line 4
+        explained = self._fit_value(batch)
+
+        self.iteration += 1
+        self.steps += len(batch)
+        return {
+            "iteration": self.iteration,
+            "steps": self.steps,
+            **episode_figures(batch),
+            "reward_mean": float(rewards.mean()),
+            **figures,
+            "kl": outcome.divergence,
+            "entropy": entropy,
+            "halvings": outcome.halvings,
+            "explained_variance": explained,
+        }
+
+    def _advantages(self, batch: Batch, rewards: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Standardized advantages (B,) of the rewards with the entropy bonus."""
+        settings = self.settings
+        values, open_values = self._value.predict_batch(batch)
+        total = rewards - settings.entropy_weight * batch.log_probabilities
+        advantages = generalized_advantages(total, values, open_values, batch.done, settings.gamma, settings.gae_lambda)
+        standardized = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return standardized.reshape(-1).astype(np.float32)
+
+    def _fit_value(self, batch: Batch) -> float:
+        """Fit V to the discounted returns of the reward as it now is, without the bonus; return the explained
+        variance of V before the fit."""
+        values, open_values = self._value.predict_batch(batch)
+        returns = discounted_returns(self._reward.reward(batch), batch.done, open_values, self.settings.gamma)
+        self._value.fit(batch, returns, self._update_generator)
+        variance = returns.var()
+        return float(1 - (returns - values).var() / variance) if variance > 0 else float("nan")
+
+    def state(self) -> State:
+        """Return everything the next iteration depends on, by name."""
+        parts: dict[str, State] = {
+            "policy": self.policy.state(),
+            "value": self._value.state(),
+            "reward": self._reward.state(),
+            "sampling": self._pool.state(),
+            "streams": {str(index): pack(generator) for index, generator in enumerate(self._streams())},
+            "loop": {"progress": np.array([self.iteration, self.steps])},
+        }
+        return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned; the number of threads must be the same."""
+
+        def part(name: str) -> State:
+            return {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+
+        self.policy.load_state(part("policy"))
+        self._value.load_state(part("value"))
+        self._reward.load_state(part("reward"))
+        self._pool.load_state(part("sampling"))
+        self.iteration, self.steps = (int(value) for value in part("loop")["progress"])
+        streams = part("streams")
+        for index, generator in enumerate(self._streams()):
+            unpack(generator, streams[str(index)])
+
+    def _streams(self) -> list[np.random.Generator]:
+        return [*self._generators, self._update_generator]
+
+
+def policy_entropy(policy: Policy, batch: Batch) -> float:
+    """Mean entropy of the policy at the batch's observations."""
+    with torch.inference_mode():
+        output = torch.from_numpy(batch.rows(batch.outputs))
+        return float(policy.distribution.entropy(output, policy.log_std).mean())
+
+
+def episode_figures(batch: Batch) -> dict[str, float]:
+    """Number, true returns and lengths of the episodes that ended in a batch."""
+    nan = float("nan")
+    some = len(batch.returns) > 0
+    return {
+        "episodes": len(batch.returns),
+        "return_mean": float(batch.returns.mean()) if some else nan,
+        "return_std": float(batch.returns.std()) if some else nan,
+        "length_mean": float(batch.lengths.mean()) if some else nan,
+        "length_std": float(batch.lengths.std()) if some else nan,
+    }

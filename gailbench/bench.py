@@ -1,0 +1,241 @@
+"""How fast sampling and whole GAIL iterations are, against the physics alone on the same states.
+
+All three are measured in turn, in rounds, in one process and with the same number of threads; a figure is the median
+of the rounds. "Physics alone" is `mujoco.mj_step(model, data, nstep=frame_skip)` over the states and raw actions of a
+batch that the policy sampled, with `mj_rnePostConstraint` where the observation needs it; episodes start over where
+they did in the batch. For the classic tasks it is their NumPy arithmetic on the same actions.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gailbench import demonstrations, experts
+from gailbench.algorithms.gail import Gail
+from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.networks import LEAKY_SLOPE
+from gailbench.policy import Policy
+from gailbench.sampling import Batch, Sampler
+from gailbench.simulation import make_physics
+from gailbench.simulation.classic import ClassicPhysics
+from gailbench.simulation.gymnasium import GymnasiumPhysics
+from gailbench.streams import stream
+from gailbench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Environment steps per second of one task; medians over rounds.
+
+    Attributes:
+        task: Short name.
+        threads: Threads used by all three.
+        states: Whose states were visited: "expert", or "random" (an untrained policy).
+        physics_steps_per_second: Of the physics alone.
+        sampling_steps_per_second: Of sampling batches with the policy.
+        training_steps_per_second: Of whole GAIL iterations at the paper's batch.
+        sampling_ratio: Median over rounds of sampling / physics.
+        training_ratio: Median over rounds of training / physics.
+    """
+
+    task: str
+    threads: int
+    states: str
+    physics_steps_per_second: float
+    sampling_steps_per_second: float
+    training_steps_per_second: float
+    sampling_ratio: float
+    training_ratio: float
+
+
+def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> Speed:
+    """Measure one task with batches of the paper's size (or of `batch` pairs)."""
+    torch.set_num_threads(threads)
+    settings = LoopSettings(batch=batch or task.batch)
+    expert = experts.load(task)[0] if task.name in experts.shipped() else None
+    shape = expert or make_physics(task.environment, task.horizon, 1)
+    policy = Policy(shape.observation_dim, shape.action_dim, shape.discrete, generator=stream(0, "policy"))
+    if expert is not None:
+        policy = embed(expert, settings.hidden)
+    trajectories = task.sizes[0]
+    pairs = demonstrations.sample(task, policy, "", trajectories, 0).subset(trajectories, task.keep_every)
+    learner = Learner(
+        task, Gail(pairs, task.reward_sign, stream(0, "reward")), settings, 0, pairs.observations, threads
+    )
+    learner.policy = policy
+    learner.iterate()  # fills the standardizers and warms up
+    state = policy.state()
+
+    replay = Replay(task, policy, settings.batch, threads)
+    rates: dict[str, list[float]] = {"physics": [], "sampling": [], "training": []}
+    for _ in range(rounds):
+        rates["physics"].append(_rate(replay.run))
+        rates["sampling"].append(_rate(lambda: len(learner.sample())))
+        rates["training"].append(_rate(lambda: _steps_of_iteration(learner)))
+        policy.load_state(state)
+    ratios = {
+        name: statistics.median(r / p for r, p in zip(rates[name], rates["physics"], strict=True))
+        for name in ("sampling", "training")
+    }
+    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    return Speed(
+        task=task.name,
+        threads=threads,
+        states="random" if expert is None else "expert",
+        physics_steps_per_second=medians["physics"],
+        sampling_steps_per_second=medians["sampling"],
+        training_steps_per_second=medians["training"],
+        sampling_ratio=round(ratios["sampling"], 4),
+        training_ratio=round(ratios["training"], 4),
+    )
+
+
+def _rate(work: Callable[[], int]) -> float:
+    """Steps per second of work that returns its steps."""
+    started = time.perf_counter()
+    steps = work()
+    return steps / (time.perf_counter() - started)
+
+
+def _steps_of_iteration(learner: Learner) -> int:
+    before = learner.steps
+    learner.iterate()
+    return learner.steps - before
+
+
+def embed(expert: Policy, hidden: tuple[int, ...]) -> Policy:
+    """Return a policy of the paper's network size that acts as the expert does, so that speed is measured with the
+    paper's arithmetic on the expert's states.
+
+    Surplus hidden units get zero weights. A missing second layer of leaky ReLUs becomes an identity: with slope c,
+    x = (leaky(x) - leaky(-x)) / (1 + c).
+    """
+    policy = Policy(expert.observation_dim, expert.action_dim, expert.discrete, hidden, expert.activation)
+    weights = [w.detach().clone() for w in expert.network.weights]
+    biases = [b.detach().clone() for b in expert.network.biases]
+    if len(weights) == len(hidden) and expert.activation == "leaky_relu":
+        width = weights[-1].shape[0]
+        identity = torch.eye(width)
+        weights[-1:] = [
+            torch.cat((identity, -identity), dim=1),
+            torch.cat((weights[-1], -weights[-1])) / (1 + LEAKY_SLOPE),
+        ]
+        biases[-1:] = [torch.zeros(2 * width), biases[-1]]
+    with torch.no_grad():
+        for mine, theirs in zip(policy.network.weights, weights, strict=True):
+            mine[: theirs.shape[0], : theirs.shape[1]] = theirs
+        for bias, its in zip(policy.network.biases, biases, strict=True):
+            bias[: len(its)] = its
+        policy.log_std.copy_(expert.log_std)
+    policy.standardizer.load_state(expert.standardizer.state())
+    return policy
+
+
+def estimate_steps_per_second(task: Task, seconds: float = 0.3) -> float:
+    """Return a quick estimate of sampling speed on this machine, for plans: an untrained policy, one thread."""
+    sampler = Sampler(task, 10 if task.horizon > 200 else 25, np.random.default_rng(0))
+    simulator = sampler.simulator
+    policy = Policy(
+        simulator.observation_dim,
+        simulator.action_dim,
+        simulator.discrete,
+        generator=np.random.default_rng(0),
+    )
+    sampler.sample(policy, 2)
+    steps, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        steps += len(sampler.sample(policy, 5))
+    return steps / elapsed
+
+
+class Replay:
+    """The physics alone over a batch that a policy sampled: its states and its raw actions.
+
+    Each environment is stepped through all of its actions before the next one, which is kinder to the caches than
+    stepping them in turn: the limit is the fastest that the physics can do.
+    """
+
+    def __init__(self, task: Task, policy: Policy, batch: int, threads: int) -> None:
+        num_envs = -(-batch // task.horizon)
+        counts = [len(part) for part in np.array_split(np.arange(num_envs), threads) if len(part)]
+        self._parts = [_Recording(task, policy, count, stream(0, "bench", k)) for k, count in enumerate(counts)]
+
+    def run(self) -> int:
+        """Step through the batch, one thread per part; return the steps made."""
+        if len(self._parts) == 1:
+            return self._parts[0].run()
+        with ThreadPoolExecutor(len(self._parts)) as executor:
+            return sum(executor.map(lambda part: part.run(), self._parts))
+
+
+class _Recording:
+    """One thread's part: starting states, actions, and the states that episodes started from."""
+
+    def __init__(self, task: Task, policy: Policy, num_envs: int, generator: np.random.Generator) -> None:
+        sampler = Sampler(task, num_envs, generator)
+        self._physics = sampler.simulator.physics
+        self._resets: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._start = self._physics.state()
+        if isinstance(self._physics, ClassicPhysics):
+            self._actions = sampler.sample(policy, task.horizon).actions
+            return
+        assert not isinstance(self._physics, GymnasiumPhysics)
+        batch = self._record(sampler, policy, task.horizon)
+        self._actions = batch.actions.astype(np.float64)
+
+    def _record(self, sampler: Sampler, policy: Policy, steps: int) -> Batch:
+        """Sample a batch, noting where new episodes started."""
+        physics: Any = self._physics
+        step, reset, time_index = physics.step, physics.reset, -1
+
+        def noting_step(actions: NDArray[Any]) -> Any:
+            nonlocal time_index
+            time_index += 1
+            return step(actions)
+
+        def noting_reset(rows: NDArray[np.intp], generator: np.random.Generator) -> Any:
+            result = reset(rows, generator)
+            for row in rows:
+                data = physics.datas[row]
+                self._resets[time_index, int(row)] = (data.qpos.copy(), data.qvel.copy())
+            return result
+
+        physics.step, physics.reset = noting_step, noting_reset
+        batch = sampler.sample(policy, steps)
+        del physics.step, physics.reset
+        return batch
+
+    def run(self) -> int:
+        """Step through the actions; return the steps made."""
+        self._physics.load_state(self._start)
+        if isinstance(self._physics, ClassicPhysics):
+            for actions in self._actions:
+                self._physics.step(actions)
+            return int(self._actions.size)
+        physics: Any = self._physics
+        model, frame_skip, rne = physics.model, physics.rules.frame_skip, physics.rules.contact_forces
+        mj_step, mj_rne, resets = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._resets
+        steps, num_envs = self._actions.shape[:2]
+        for row in range(num_envs):
+            data, actions = physics.datas[row], self._actions[:, row]
+            control = data.ctrl
+            for t in range(steps):
+                control[:] = actions[t]
+                mj_step(model, data, nstep=frame_skip)
+                if rne:
+                    mj_rne(model, data)
+                if (t, row) in resets:
+                    mujoco.mj_resetData(model, data)
+                    data.qpos[:], data.qvel[:] = resets[t, row]
+                    mujoco.mj_forward(model, data)
+        return steps * num_envs

@@ -1,0 +1,59 @@
+"""Arrays and JSON in one safetensors file, without pickle, written whole or not at all: policies and checkpoints.
+
+Format: tensors by name; the header's metadata holds `format` (an integer), `kind` and `content` (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from gailbench.errors import GailbenchError
+from gailbench.files import write_atomic
+
+# Changes when what a file's content means, or the computation that it continues, changes.
+FORMAT = 1
+
+
+def to_bytes(kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> bytes:
+    """Return the file's bytes; equal input gives equal bytes."""
+    metadata = {"format": str(FORMAT), "kind": kind, "content": json.dumps(content, sort_keys=True)}
+    return save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, metadata)
+
+
+def write(path: Path, kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> None:
+    """Write the file, atomically.
+
+    Raises:
+        OSError: It cannot be written; what was there is unchanged.
+    """
+    write_atomic(path, to_bytes(kind, arrays, content))
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return arrays and content of a file of that kind ("policy", "checkpoint").
+
+    Raises:
+        GailbenchError: The file is missing, truncated, foreign, or of another format.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as stream:
+            metadata = stream.metadata() or {}
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise GailbenchError(f"no {kind} file at {path}") from None
+    except (OSError, safetensors.SafetensorError, ValueError) as error:
+        raise GailbenchError(f"{path} is not a readable {kind} file ({error})") from None
+    if metadata.get("kind") != kind:
+        raise GailbenchError(f"{path} is a safetensors file, but not a {kind} of gailbench")
+    if metadata.get("format") != str(FORMAT):
+        raise GailbenchError(
+            f"{path} has format {metadata.get('format')}; this version of gailbench reads format {FORMAT}"
+        )
+    return arrays, json.loads(metadata["content"])

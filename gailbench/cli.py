@@ -1,0 +1,580 @@
+"""The command line: parse, call, print. Heavy imports stand inside the commands, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gailbench import __version__
+from gailbench.errors import GailbenchError, nearest
+from gailbench.tasks import ALGORITHMS, TASKS, Task
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_ERROR, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_CODES = """\b
+Exit codes: 0 all asked for is done; 1 an error, named in one line; 2 wrong usage;
+3 finished, but some runs failed; 130 interrupted after saving."""
+
+
+class CommaList(click.ParamType):
+    """A comma-separated list; `item` converts one entry and raises ValueError with what is wrong."""
+
+    name = "list"
+
+    def __init__(self, item: Callable[[str], Any], metavar: str) -> None:
+        self._item, self._metavar = item, metavar
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self._metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        items = []
+        for word in str(value).split(","):
+            try:
+                items.append(self._item(word.strip()))
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        return [item for index, item in enumerate(items) if item not in items[:index]]
+
+
+def _one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
+    def convert(word: str) -> str:
+        if word not in known:
+            raise ValueError(f"unknown {kind} '{word}'{nearest(word, known)}")
+        return word
+
+    return convert
+
+
+def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    def convert(word: str) -> float:
+        try:
+            value = kind(word)
+        except ValueError:
+            raise ValueError(f"'{word}' is not {'an integer' if kind is int else 'a number'}") from None
+        if not least <= value < float("inf"):
+            raise ValueError(f"{word} is out of range; the least is {least:g}")
+        return value
+
+    return convert
+
+
+TASK_LIST = CommaList(_one_of("task", list(TASKS)), "T,...")
+TASK_LIST_OR_ALL = CommaList(_one_of("task", [*TASKS, "all"]), "T,...|all")
+TASK = CommaList(_one_of("task", list(TASKS)), "T")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+POSITIVE = click.IntRange(min=1)
+SEED = click.IntRange(min=0)
+
+
+def _tasks(names: list[str] | None) -> list[Task]:
+    return list(TASKS.values()) if not names or "all" in names else [TASKS[name] for name in names]
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    console = Console()
+    # A pipe has no width of its own; cutting columns there would lose data.
+    Console(width=None if console.is_terminal else 240).print(table)
+
+
+def _print_json(content: object) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="gailbench")
+def cli() -> None:
+    """Reproduce Generative Adversarial Imitation Learning (Ho & Ermon, 2016), cell by cell.
+
+    \b
+    Example: the cart-pole rows of the paper's table beside ours
+      gailbench run --task cartpole
+      gailbench report
+    """
+
+
+@cli.command("tasks")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with every setting.")
+def tasks_command(as_json: bool) -> None:
+    """List the paper's nine tasks with their settings.
+
+    \b
+    Example:
+      gailbench tasks --json
+    """
+    from dataclasses import asdict
+
+    if as_json:
+        _print_json([asdict(task) for task in TASKS.values()])
+        return
+    _print_table(
+        (
+            "task",
+            "environment",
+            "horizon",
+            "sizes",
+            "keep every",
+            "batch",
+            "iterations",
+            "BC steps",
+            "reward",
+            "lambda",
+        ),
+        [
+            (
+                task.name,
+                task.environment,
+                task.horizon,
+                ",".join(map(str, task.sizes)),
+                task.keep_every,
+                task.batch,
+                task.iterations,
+                task.bc_steps,
+                task.reward_sign,
+                ",".join(f"{weight:g}" for weight in task.entropy_weights),
+            )
+            for task in TASKS.values()
+        ],
+    )
+
+
+@cli.group()
+def expert() -> None:
+    """Train, list and evaluate the experts that all scores are relative to."""
+
+
+@expert.command("train")
+@click.option("--task", "names", type=TASK_LIST, help="Tasks; all nine if not given.")
+@click.option("--iterations", type=POSITIVE, help="Iterations of TRPO.  [default: the recipe's]", show_default=False)
+@click.option("--seed", type=SEED, help="Seed.  [default: the recipe's]", show_default=False)
+@click.option("--out", type=FILE, help="Policy file.  [default: experts/TASK.safetensors]", show_default=False)
+@click.option("--checkpoint-every", type=POSITIVE, default=300, help="Seconds between two checkpoints.")
+def expert_train(
+    names: list[str] | None, iterations: int | None, seed: int | None, out: Path | None, checkpoint_every: int
+) -> None:
+    """Train experts by TRPO on the true reward, with the shipped experts' recipes.
+
+    Writes the policy, its card (.json) and its learning curve (.csv). Interrupted, the same command continues.
+
+    \b
+    Example:
+      gailbench expert train --task cartpole --out my/cartpole.safetensors
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from gailbench.bench import estimate_steps_per_second
+    from gailbench.experts.recipes import RECIPES
+    from gailbench.experts.train import train
+    from gailbench.interrupts import StopSignals
+    from gailbench.progress import CurveProgress, count, duration
+    from gailbench.training import Interrupted
+
+    chosen = _tasks(names)
+    if out is not None and len(chosen) > 1:
+        raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
+    torch.set_num_threads(1)
+    recipes = {}
+    for task in chosen:
+        recipe = RECIPES[task.name]
+        recipes[task.name] = replace(
+            recipe,
+            iterations=iterations or recipe.iterations,
+            seed=recipe.seed if seed is None else seed,
+        )
+    total = 0.0
+    for task in chosen:
+        recipe = recipes[task.name]
+        steps = recipe.iterations * recipe.batch
+        seconds = steps / estimate_steps_per_second(task)
+        total += seconds
+        _say(f"{task.name}: {count(steps)} steps, about {duration(seconds)} plus updates")
+    if len(chosen) > 1:
+        _say(f"all: about {duration(total)} plus updates")
+    with StopSignals() as stopping:
+        for task in chosen:
+            path = out or Path("experts") / f"{task.name}.safetensors"
+            recipe = recipes[task.name]
+            with CurveProgress(task.name, recipe.iterations, _stderr()) as progress:
+                try:
+                    card = train(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every)
+                except Interrupted:
+                    _say(f"interrupted; the same command continues {task.name} from its checkpoint")
+                    sys.exit(EXIT_INTERRUPTED)
+            click.echo(
+                f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
+                f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
+                f"(paper {card['paper_mean']:.2f} ± {card['paper_std']:.2f}), written to {path}"
+            )
+            _say(f"next: gailbench demos sample --task {task.name} --expert {path}")
+
+
+@expert.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
+def expert_list(as_json: bool) -> None:
+    """List the shipped experts beside the paper's.
+
+    \b
+    Example:
+      gailbench expert list --json
+    """
+    from gailbench import experts
+
+    cards = [card for name in experts.shipped() if (card := experts.card(name)) is not None]
+    if as_json:
+        _print_json(cards)
+        return
+    _print_table(
+        ("task", "stochastic", "deterministic", "paper", "random", "steps"),
+        [
+            (
+                card["task"],
+                f"{card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}",
+                f"{card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f}",
+                f"{card['paper_mean']:.2f} ± {card['paper_std']:.2f}",
+                f"{experts.random_returns()[card['task']]['mean']:.2f}",
+                f"{card['steps']:,}",
+            )
+            for card in cards
+        ],
+    )
+
+
+@expert.command("evaluate")
+@click.option("--task", "names", type=TASK_LIST, required=True, help="Tasks.")
+@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
+@click.option("--episodes", type=POSITIVE, default=50, help="Episodes, stochastic and deterministic each.")
+@click.option("--seed", type=SEED, default=0, help="Seed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def expert_evaluate(names: list[str], file: Path | None, episodes: int, seed: int, as_json: bool) -> None:
+    """Measure experts on fresh episodes of Gymnasium's own environments.
+
+    \b
+    Example:
+      gailbench expert evaluate --task hopper --episodes 50
+    """
+    from gailbench import experts
+    from gailbench.experts.train import measure
+
+    results = []
+    for task in _tasks(names):
+        policy, _ = experts.load(task, file)
+        results.append({"task": task.name, **measure(task, policy, seed, episodes)})
+    if as_json:
+        _print_json(results)
+        return
+    for result in results:
+        click.echo(
+            f"{result['task']}: stochastic {result['stochastic_mean']:.2f} ± {result['stochastic_std']:.2f}, "
+            f"deterministic {result['deterministic_mean']:.2f} ± {result['deterministic_std']:.2f} "
+            f"({episodes} episodes each)"
+        )
+
+
+@expert.command("random")
+@click.option("--task", "names", type=TASK_LIST, help="Tasks; all nine if not given.")
+@click.option("--episodes", type=POSITIVE, default=200, help="Episodes.")
+@click.option("--seed", type=SEED, default=0, help="Seed.")
+@click.option("--out", type=FILE, help="Also write the figures to this JSON file.")
+def expert_random(names: list[str] | None, episodes: int, seed: int, out: Path | None) -> None:
+    """Measure the random policy (uniform actions), the zero of the normalized score.
+
+    \b
+    Example: how the shipped figures were made
+      gailbench expert random --out gailbench/experts/random.json
+    """
+    from gailbench.experts.train import measure_random
+    from gailbench.files import write_atomic
+
+    figures = {task.name: measure_random(task, episodes, seed) for task in _tasks(names)}
+    for name, values in figures.items():
+        click.echo(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")
+    if out is not None:
+        try:
+            write_atomic(out, json.dumps(figures, indent=2) + "\n")
+        except OSError as error:
+            raise GailbenchError(f"cannot write {out}: {error.strerror}") from None
+
+
+@cli.group()
+def demos() -> None:
+    """Sample and inspect demonstrations."""
+
+
+@demos.command("sample")
+@click.option("--task", "names", type=TASK_LIST, help="Tasks; all that have an expert if not given.")
+@click.option(
+    "--trajectories", type=POSITIVE, help="Trajectories.  [default: the paper's full set]", show_default=False
+)
+@click.option("--seed", type=SEED, default=0, help="Seed.")
+@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
+@click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
+def demos_sample(
+    names: list[str] | None, trajectories: int | None, seed: int, file: Path | None, out: Path | None
+) -> None:
+    """Sample whole trajectories of the stochastic expert, with their true rewards.
+
+    \b
+    Example:
+      gailbench demos sample --task hopper --trajectories 50 --out hopper.npz
+    """
+    from gailbench import demonstrations, experts
+
+    chosen = _tasks(names or experts.shipped())
+    if len(chosen) > 1 and (out is not None or file is not None):
+        raise click.UsageError(f"--out and --expert name one file, but there are {len(chosen)} tasks; give one --task")
+    for task in chosen:
+        policy, digest = experts.load(task, file)
+        path = out or Path("demos") / f"{task.name}.npz"
+        found = demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
+        found.write(path)
+        click.echo(
+            f"{task.name}: {found.trajectories} trajectories, return {found.returns.mean():.2f} ± "
+            f"{found.returns.std():.2f}, written to {path}"
+        )
+        _say(f"next: gailbench run --task {task.name} --demos {path}")
+
+
+@demos.command("show")
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def demos_show(file: Path, as_json: bool) -> None:
+    """Show what a demonstrations file holds.
+
+    \b
+    Example:
+      gailbench demos show demos/hopper.npz
+    """
+    from gailbench import demonstrations
+
+    found = demonstrations.read(file)
+    content = {
+        "task": found.task,
+        "trajectories": found.trajectories,
+        "pairs": int(found.lengths.sum()),
+        "return_mean": round(float(found.returns.mean()), 4),
+        "return_std": round(float(found.returns.std()), 4),
+        "length_mean": round(float(found.lengths.mean()), 2),
+        "terminated": int(found.terminated.sum()),
+        "observation_dim": found.observations.shape[1],
+        "actions": f"{found.num_actions} discrete" if found.discrete else f"{found.num_actions} continuous",
+        "seed": found.seed,
+        "expert_sha256": found.expert_sha256,
+        "sha256": found.sha256(),
+    }
+    if as_json:
+        _print_json(content)
+        return
+    for name, value in content.items():
+        click.echo(f"{name}: {value}")
+
+
+@cli.command("run")
+@click.option("--task", "names", type=TASK_LIST_OR_ALL, required=True, help="Tasks, or all.")
+@click.option(
+    "--sizes",
+    type=CommaList(_number(int, 1), "N,..."),
+    help="Demonstration sizes in trajectories.  [default: the paper's]",
+    show_default=False,
+)
+@click.option(
+    "--algorithms",
+    type=CommaList(_one_of("algorithm", ALGORITHMS), "A,..."),
+    help="Algorithms.  [default: the paper's for the task]",
+    show_default=False,
+)
+@click.option("--seeds", type=CommaList(_number(int, 0), "S,..."), default="0", help="Seeds.")
+@click.option(
+    "--entropy-weight",
+    "entropy_weights",
+    type=CommaList(_number(float, 0), "L,..."),
+    help="GAIL's policy entropy weights (lambda).  [default: the paper's for the task]",
+    show_default=False,
+)
+@click.option("--demos", "demos_file", type=FILE, help="Demonstrations of your own.")
+@click.option(
+    "--iterations",
+    type=POSITIVE,
+    help="Iterations (BC: gradient steps).  [default: the paper's]",
+    show_default=False,
+)
+@click.option("--batch", type=POSITIVE, help="Pairs per iteration.  [default: the paper's]", show_default=False)
+@click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
+@click.option("--jobs", type=POSITIVE, help="Runs side by side.  [default: number of cores]", show_default=False)
+@click.option("--checkpoint-every", type=POSITIVE, default=300, help="Seconds between two checkpoints of a run.")
+def run_command(
+    names: list[str],
+    sizes: list[int] | None,
+    algorithms: list[str] | None,
+    seeds: list[int],
+    entropy_weights: list[float] | None,
+    demos_file: Path | None,
+    iterations: int | None,
+    batch: int | None,
+    results: Path,
+    jobs: int | None,
+    checkpoint_every: int,
+) -> None:
+    """Run algorithms on tasks: by default the paper's grid at the paper's budget.
+
+    Complete runs are skipped; interrupted, the same command continues.
+
+    \b
+    Example:
+      gailbench run --task walker --sizes 4,11,18,25 --algorithms bc,gail --seeds 0,1,2
+    """
+    import os
+
+    from gailbench import grid, runs
+    from gailbench.bench import estimate_steps_per_second
+    from gailbench.progress import GridProgress, count, duration
+
+    chosen = _tasks(names)
+    if demos_file is not None and len(chosen) > 1:
+        raise click.UsageError(f"--demos names one task's file, but there are {len(chosen)} tasks; give one --task")
+    planned = [
+        job
+        for task in chosen
+        for job in grid.plan(task, results, demos_file, sizes, algorithms, seeds, entropy_weights, batch, iterations)
+    ]
+    states = {job: runs.status(job.spec, results) for job in planned}
+    todo = [job for job in planned if states[job] != "complete"]
+    found = list(states.values())
+    steps = sum(job.spec.steps for job in todo)
+    workers = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
+    seconds = sum(
+        sum(job.spec.steps for job in todo if job.spec.task == task.name) / estimate_steps_per_second(task)
+        for task in chosen
+        if any(job.spec.task == task.name for job in todo)
+    )
+    _say(
+        f"{len(planned)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
+        f"{found.count('new')} new; {count(steps)} environment steps, about {duration(seconds / workers)} "
+        f"plus updates with {workers} job{'s' if workers > 1 else ''}"
+    )
+    with GridProgress(len(todo), _stderr()) as progress:
+        outcome = grid.execute(todo, results, workers, progress.show, checkpoint_every)
+    if outcome.interrupted:
+        _say("interrupted; checkpoints are saved and the same command continues")
+        sys.exit(EXIT_INTERRUPTED)
+    for spec, message in outcome.failed.items():
+        _say(f"failed: {spec.label()}: {message}")
+    _say(f"next: gailbench report --results {results}")
+    if outcome.failed:
+        sys.exit(EXIT_SOME_FAILED)
+
+
+@cli.command("report")
+@click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
+@click.option("--out", type=FOLDER, help="Folder of the report.  [default: RESULTS/report]", show_default=False)
+def report_command(results: Path, out: Path | None) -> None:
+    """Write tables and figures beside the paper's numbers, and print the table.
+
+    \b
+    Example:
+      gailbench report --results results --out report
+    """
+    from gailbench.report import write_report
+
+    if not results.is_dir():
+        raise GailbenchError(f"no results folder at {results}; 'gailbench run' makes one")
+    folder = out or results / "report"
+    report = write_report(results, folder)
+    click.echo(report.markdown)
+    for remark in report.remarks:
+        _say(f"remark: {remark}")
+    _say(f"{len(report.files)} files written to {folder}")
+
+
+@cli.command("bench")
+@click.option("--task", "names", type=TASK_LIST, help="Tasks; all nine if not given.")
+@click.option("--threads", type=POSITIVE, default=1, help="Threads of each measurement.")
+@click.option("--rounds", type=POSITIVE, default=5, help="Interleaved rounds; figures are their medians.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_command(names: list[str] | None, threads: int, rounds: int, as_json: bool) -> None:
+    """Measure sampling and whole GAIL iterations against the physics alone.
+
+    \b
+    Example:
+      gailbench bench --task hopper
+    """
+    from dataclasses import asdict
+
+    from gailbench.bench import measure
+
+    speeds = []
+    for task in _tasks(names):
+        _say(f"measuring {task.name} ...")
+        speeds.append(measure(task, threads, rounds))
+    if as_json:
+        _print_json([asdict(speed) for speed in speeds])
+        return
+    _print_table(
+        ("task", "threads", "states", "physics/s", "sampling/s", "training/s", "sampling ratio", "training ratio"),
+        [
+            (
+                speed.task,
+                speed.threads,
+                speed.states,
+                f"{speed.physics_steps_per_second:,.0f}",
+                f"{speed.sampling_steps_per_second:,.0f}",
+                f"{speed.training_steps_per_second:,.0f}",
+                f"{speed.sampling_ratio:.3f}",
+                f"{speed.training_ratio:.3f}",
+            )
+            for speed in speeds
+        ],
+    )
+
+
+def main() -> None:
+    """The console script: every expected error becomes one line on stderr and its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+        _say(f"gailbench: {error.format_message()}{where}".replace("\n", " "))
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _say(f"gailbench: {error.format_message()}")
+        sys.exit(error.exit_code)
+    except GailbenchError as error:
+        _say(f"gailbench: {error}")
+        sys.exit(EXIT_ERROR)
+    except (KeyboardInterrupt, click.Abort):
+        _say("gailbench: interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough; there is nobody to tell.
+        sys.stderr.close()
+        sys.exit(EXIT_ERROR)
+    sys.exit(code if isinstance(code, int) else 0)

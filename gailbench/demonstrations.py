@@ -1,0 +1,262 @@
+"""Demonstrations: whole trajectories of an expert, stored with their true rewards, subsampled when loaded.
+
+Legend: K trajectories, M pairs of all of them, O observation, A action.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.errors import GailbenchError
+from gailbench.files import sha256, write_atomic
+from gailbench.policy import Policy
+from gailbench.sampling import Sampler
+from gailbench.streams import stream
+from gailbench.tasks import Task
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """State-action pairs of an expert, what imitation learns from.
+
+    Attributes:
+        observations: (M, O) float32.
+        actions: (M, A) float32, or (M,) int64 if discrete.
+        num_actions: A; for discrete actions their number.
+        discrete: Whether actions are discrete.
+    """
+
+    observations: NDArray[np.float32]
+    actions: NDArray[Any]
+    num_actions: int
+    discrete: bool
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """K whole trajectories, one after the other.
+
+    Attributes:
+        task: The task's short name.
+        num_actions: A; for discrete actions their number.
+        expert_sha256: Hash of the expert's file, empty where unknown.
+        seed: Of the sampling, -1 where unknown.
+        observations: (M, O) float32.
+        actions: (M, A) float32, or (M,) int64 if discrete.
+        rewards: (M,) float64, the environment's.
+        lengths: (K,) int64, M in all.
+        terminated: (K,) bool, the trajectory ended by the task's own rule.
+        truncated: (K,) bool, it reached the time limit.
+        final_observations: (K, O) float32, what the last action led to.
+        offsets: (K,) int64, the first pair that a subsample keeps, in [0, k): fixed once for all runs and sizes.
+    """
+
+    task: str
+    num_actions: int
+    expert_sha256: str
+    seed: int
+    observations: NDArray[np.float32]
+    actions: NDArray[Any]
+    rewards: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    final_observations: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    @property
+    def trajectories(self) -> int:
+        """K."""
+        return len(self.lengths)
+
+    @property
+    def discrete(self) -> bool:
+        return self.actions.ndim == 1
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(K,) index of each trajectory's first pair."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """(K,) true returns."""
+        return np.add.reduceat(self.rewards, self.starts)
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """(M,) steps taken in the trajectory before each pair."""
+        return np.arange(len(self.rewards)) - np.repeat(self.starts, self.lengths)
+
+    @property
+    def next_observations(self) -> NDArray[np.float32]:
+        """(M, O) what each action led to."""
+        following = np.concatenate((self.observations[1:], self.final_observations[-1:]))
+        following[self.starts + self.lengths - 1] = self.final_observations
+        return following
+
+    def subset(self, trajectories: int, keep_every: int) -> Pairs:
+        """Return every `keep_every`-th pair, from its fixed offset, of the first `trajectories` ones.
+
+        Raises:
+            GailbenchError: There are fewer trajectories.
+        """
+        if trajectories > self.trajectories:
+            raise GailbenchError(
+                f"size {trajectories} is larger than the demonstrations of '{self.task}', which hold "
+                f"{self.trajectories} trajectories; choose a smaller --sizes or sample more with "
+                f"'gailbench demos sample --task {self.task} --trajectories {trajectories}'"
+            )
+        rows = np.concatenate(
+            [
+                np.arange(start + offset % keep_every, start + length, keep_every)
+                for start, offset, length in zip(
+                    self.starts[:trajectories],
+                    self.offsets[:trajectories],
+                    self.lengths[:trajectories],
+                    strict=True,
+                )
+            ]
+        )
+        return Pairs(self.observations[rows], self.actions[rows], self.num_actions, self.discrete)
+
+    def sha256(self) -> str:
+        """Hash of the content that learning and evaluation depend on, the same however it is stored."""
+        return sha256(
+            b"".join(
+                np.ascontiguousarray(getattr(self, field.name)).tobytes()
+                for field in fields(self)
+                if field.name not in ("task", "num_actions", "expert_sha256", "seed")
+            )
+        )
+
+    def write(self, path: Path) -> None:
+        """Write to an .npz file without pickle, whole or not at all.
+
+        Raises:
+            GailbenchError: The file cannot be written.
+        """
+        buffer = io.BytesIO()
+        content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        np.savez_compressed(buffer, format=np.array(FORMAT), **content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, buffer.getvalue())
+        except OSError as error:
+            raise GailbenchError(f"cannot write demonstrations to {path}: {error.strerror}") from None
+
+
+def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, seed: int) -> Demonstrations:
+    """Sample whole trajectories of the stochastic policy, and the offsets that subsampling will use."""
+    sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
+    batch = sampler.sample(policy, task.horizon)
+    # Each environment's first episode: taking episodes as they finish would favor short ones.
+    lengths = batch.done.argmax(axis=0) + 1
+    last = (lengths - 1, np.arange(trajectories))
+
+    def joined(values: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([values[:length, k] for k, length in enumerate(lengths)])
+
+    return Demonstrations(
+        task=task.name,
+        num_actions=policy.action_dim,
+        expert_sha256=expert_sha256,
+        seed=seed,
+        observations=joined(batch.observations),
+        actions=joined(batch.actions),
+        rewards=joined(batch.rewards),
+        lengths=lengths,
+        terminated=batch.terminated[last],
+        truncated=batch.truncated[last],
+        final_observations=batch.next_observations[last],
+        offsets=stream(seed, f"offsets/{task.name}").integers(task.keep_every, size=trajectories),
+    )
+
+
+def read(path: Path) -> Demonstrations:
+    """Read and check a file that `Demonstrations.write` made.
+
+    Raises:
+        GailbenchError: The file is missing, truncated, foreign, inconsistent or holds non-finite numbers.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError, TypeError) as error:
+        raise GailbenchError(
+            f"{path} is not a readable demonstrations file ({_first_line(error)}); "
+            "sample it again with 'gailbench demos sample'"
+        ) from None
+    missing = {"format", *(f.name for f in fields(Demonstrations))} - set(content)
+    if missing:
+        raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")
+    if (version := int(content.pop("format"))) != FORMAT:
+        raise GailbenchError(f"{path} has demonstrations format {version}; this version reads {FORMAT}")
+    scalars: dict[str, Any] = {
+        "task": str(content.pop("task")),
+        "num_actions": int(content.pop("num_actions")),
+        "expert_sha256": str(content.pop("expert_sha256")),
+        "seed": int(content.pop("seed")),
+    }
+    arrays: dict[str, Any] = {f.name: content[f.name] for f in fields(Demonstrations) if f.name not in scalars}
+    demonstrations = Demonstrations(**scalars, **arrays)
+    try:
+        check(demonstrations)
+    except ValueError as error:
+        raise GailbenchError(f"demonstrations in {path} are damaged: {error}") from None
+    return demonstrations
+
+
+def check(demonstrations: Demonstrations) -> None:
+    """Check shapes and numbers.
+
+    Raises:
+        ValueError: What is wrong, where, and what was expected.
+    """
+    d = demonstrations
+    if d.observations.ndim != 2 or d.actions.ndim not in (1, 2) or d.lengths.ndim != 1 or not len(d.lengths):
+        raise ValueError("observations, actions and lengths must have 2, 1 or 2, and 1 axes")
+    pairs, trajectories = len(d.observations), len(d.lengths)
+    if (d.lengths < 1).any() or int(d.lengths.sum()) != pairs:
+        raise ValueError(f"lengths sum to {d.lengths.sum()}, but there are {pairs} observations")
+    for name, expected in (
+        ("actions", pairs),
+        ("rewards", pairs),
+        ("terminated", trajectories),
+        ("truncated", trajectories),
+        ("final_observations", trajectories),
+        ("offsets", trajectories),
+    ):
+        if len(getattr(d, name)) != expected:
+            raise ValueError(f"{name} has {len(getattr(d, name))} rows, expected {expected}")
+    if d.final_observations.shape[1:] != d.observations.shape[1:]:
+        raise ValueError(
+            f"final_observations have {d.final_observations.shape[1:]} numbers, observations {d.observations.shape[1:]}"
+        )
+    for name in ("observations", "actions", "rewards", "final_observations"):
+        finite = np.isfinite(getattr(d, name))
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise ValueError(f"{name} holds a non-finite number in row {row}")
+    if d.discrete and not ((d.actions >= 0) & (d.actions < d.num_actions)).all():
+        raise ValueError(f"actions must lie in 0 to {d.num_actions - 1}")
+    if not d.discrete and d.actions.shape[1] != d.num_actions:
+        raise ValueError(f"actions have {d.actions.shape[1]} numbers, expected {d.num_actions}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,17 @@
+"""The one exception that becomes a single line on stderr and exit code 1."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GailbenchError(Exception):
+    """A user's mistake or a condition that the user can mend: what, which value was seen, what to do."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'walker'?" for a near miss, else the list of what is known."""
+    names = list(known)
+    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else f"; known: {', '.join(names)}"

@@ -1,0 +1,76 @@
+"""How each shipped expert was trained: where a task needed more than the defaults, with the reason.
+
+`gailbench expert train --task T` uses these, so it repeats the shipped expert's recipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from gailbench.algorithms.loop import LoopSettings
+from gailbench.networks import Activation
+from gailbench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of an expert's training.
+
+    Attributes:
+        iterations: In all.
+        batch: Pairs per iteration.
+        horizon: Steps of a training episode; experts are evaluated and sampled at the task's own.
+        gae_lambda: Of generalized advantage estimation.
+        hidden: Hidden widths of policy and value function.
+        activation: Of their hidden layers.
+        seed: The seed used.
+        reason: Why it is not the default.
+    """
+
+    iterations: int
+    batch: int
+    horizon: int
+    gae_lambda: float = 0.97
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Activation = "tanh"
+    seed: int = 0
+    reason: str = ""
+
+    def loop_settings(self) -> LoopSettings:
+        return LoopSettings(
+            batch=self.batch,
+            gae_lambda=self.gae_lambda,
+            hidden=self.hidden,
+            activation=self.activation,
+        )
+
+    def training_task(self, task: Task) -> Task:
+        """The task as it is trained on."""
+        return replace(task, horizon=self.horizon)
+
+    def settings(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "hidden": list(self.hidden)}
+
+
+def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:
+    """The authors' classic experts: 64x64 tanh, lambda 0.98, 101 iterations of 5,000 pairs."""
+    return replace(Recipe(iterations=101, batch=5_000, horizon=task_horizon, gae_lambda=0.98), **changes)
+
+
+RECIPES: dict[str, Recipe] = {
+    "cartpole": _classic(iterations=300),
+    "acrobot": _classic(iterations=400, batch=20_000, task_horizon=500),
+    "mountaincar": _classic(iterations=300, batch=10_000, task_horizon=1000),
+    "reacher": Recipe(iterations=500, batch=50_000, horizon=50),
+    "halfcheetah": Recipe(
+        iterations=500, batch=100_000, horizon=2000, gae_lambda=0.98, hidden=(50,), activation="leaky_relu"
+    ),
+    "hopper": Recipe(iterations=300, batch=50_000, horizon=1000, gae_lambda=0.98),
+    "walker": Recipe(
+        iterations=500, batch=100_000, horizon=2000, gae_lambda=0.98, hidden=(50,), activation="leaky_relu"
+    ),
+    "ant": Recipe(iterations=700, batch=50_000, horizon=1000),
+    "humanoid": Recipe(iterations=1_900, batch=50_000, horizon=1000),
+}

@@ -1,0 +1,152 @@
+"""Training experts and measuring them on Gymnasium's own environments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.algorithms.loop import Learner, TrueReward
+from gailbench.errors import GailbenchError
+from gailbench.experts.recipes import Recipe
+from gailbench.files import sha256, write_atomic
+from gailbench.paper import published_baselines
+from gailbench.policy import Policy, policy_bytes
+from gailbench.streams import stream
+from gailbench.tasks import Task
+from gailbench.training import CheckpointFile, Row, Training, curve_csv
+from gailbench.versions import command, versions
+
+EPISODES = 50
+
+
+@dataclass(frozen=True)
+class ExpertFiles:
+    """The files of one expert: weights, card, learning curve and, while it trains, its checkpoint."""
+
+    policy: Path
+
+    @property
+    def card(self) -> Path:
+        return self.policy.with_suffix(".json")
+
+    @property
+    def curve(self) -> Path:
+        return self.policy.with_suffix(".csv")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.policy.with_suffix(".checkpoint.safetensors")
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    out: Path,
+    on_row: Callable[[Row], None],
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint_every: float = 300.0,
+) -> dict[str, Any]:
+    """Train an expert, keep its best policy by stochastic return, measure it on fresh episodes; return its card.
+
+    Raises:
+        Interrupted: `stop` said so; the same call continues.
+        GailbenchError: The files cannot be written, or no episode ever ended.
+    """
+    files = ExpertFiles(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+        training = Training(learner, recipe.iterations, keep_best=True)
+        spec = {"task": task.name, "recipe": recipe.settings()}
+        training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
+        if training.best is None:
+            raise GailbenchError(f"no episode ended while training '{task.name}'; raise --iterations")
+        policy = learner.policy
+        policy.load_state(training.best)
+        content = policy_bytes(policy)
+        best = training.rows[training.best_row]
+        paper = published_baselines().to_dict("index")[task.name]
+        card = {
+            "task": task.name,
+            "environment": task.environment,
+            "sha256": sha256(content),
+            **measure(task, policy, recipe.seed),
+            "steps": int(best["steps"]),
+            "steps_trained": learner.steps,
+            "iteration": int(best["iteration"]),
+            "wall_seconds": round(training.seconds, 1),
+            "settings": recipe.settings(),
+            "versions": versions(),
+            "command": command(),
+            "paper_mean": float(paper["expert_mean"]),
+            "paper_std": float(paper["expert_std"]),
+        }
+        write_atomic(files.policy, content)
+        write_atomic(files.curve, curve_csv(training.rows))
+        write_atomic(files.card, json.dumps(card, indent=2) + "\n")
+    except OSError as error:
+        raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
+    files.checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> dict[str, Any]:
+    """Return mean and std of fresh episodes, stochastic and deterministic, on Gymnasium's own environment."""
+    figures: dict[str, Any] = {"episodes": episodes}
+    for kind in ("stochastic", "deterministic"):
+        returns = gymnasium_returns(task, policy, episodes, stream(seed, f"evaluation/{kind}"), kind == "deterministic")
+        figures[f"{kind}_mean"] = round(float(returns.mean()), 4)
+        figures[f"{kind}_std"] = round(float(returns.std()), 4)
+    return figures
+
+
+def gymnasium_returns(
+    task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
+) -> NDArray[np.float64]:
+    """Return the returns (episodes,) of whole episodes on `gymnasium.make(task.environment)`, raw actions.
+
+    Without a policy actions are uniform in the action space: the paper's random policy.
+    """
+    env: Any = gymnasium.make(task.environment, max_episode_steps=task.horizon, disable_env_checker=True).unwrapped
+    space = env.action_space
+    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    returns = np.zeros(episodes)
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=int(generator.integers(2**31)))
+        for _ in range(task.horizon):
+            if policy is None:
+                action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
+            else:
+                noise = None
+                if not deterministic:
+                    noise = policy.distribution.noise(generator, (1,), policy.action_dim)
+                row = np.asarray(observation, dtype=np.float32)[None]
+                action = policy.act(row, noise)[0][0]
+            action = int(action) if discrete else action.astype(np.float64)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            returns[episode] += float(reward)
+            if terminated or truncated:
+                break
+    env.close()
+    return returns
+
+
+def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:
+    """Return the random policy's figures, with how they were made."""
+    returns = gymnasium_returns(task, None, episodes, stream(seed, f"random/{task.name}"), False)
+    return {
+        "mean": round(float(returns.mean()), 4),
+        "std": round(float(returns.std()), 4),
+        "episodes": episodes,
+        "seed": seed,
+        "environment": task.environment,
+        "horizon": task.horizon,
+        "versions": {name: versions()[name] for name in ("gymnasium", "mujoco", "numpy")},
+    }

@@ -1,0 +1,216 @@
+"""The one kind of network, and the running standardizer of its inputs.
+
+Legend: B rows, I inputs, O outputs, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Activation = Literal["tanh", "leaky_relu"]
+LEAKY_SLOPE = 0.01
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron, float32: hidden weights Glorot-uniform, biases and the whole output layer zero.
+
+    Args:
+        sizes: Inputs, hidden widths and outputs, say (11, 100, 100, 3).
+        activation: Of the hidden layers.
+        generator: Draws the hidden weights; None leaves them zero, to be loaded.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: Activation, generator: np.random.Generator | None) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+        self.activation = activation
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+            bound = np.sqrt(6.0 / (inputs + outputs))
+            weight = np.zeros((inputs, outputs), dtype=np.float32)
+            if generator is not None and layer < len(sizes) - 2:
+                weight[:] = generator.uniform(-bound, bound, (inputs, outputs))
+            self.weights.append(nn.Parameter(torch.from_numpy(weight)))
+            self.biases.append(nn.Parameter(torch.zeros(outputs)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I) -> (B, O)."""
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = torch.addmm(bias, x, weight)
+            x = torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)
+        return torch.addmm(self.biases[-1], x, self.weights[-1])
+
+    def numpy_forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, I) -> (B, O) in NumPy, for a few rows: PyTorch's cost per call is several times higher."""
+        layers = [
+            (weight.detach().numpy(), bias.detach().numpy())
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
+        for weight, bias in layers[:-1]:
+            x = x @ weight
+            x += bias
+            if self.activation == "tanh":
+                np.tanh(x, out=x)
+            else:
+                np.maximum(x, LEAKY_SLOPE * x, out=x)
+        return x @ layers[-1][0] + layers[-1][1]
+
+    @torch.no_grad()
+    def linearize(self, x: Tensor) -> Linearization:
+        """Return the network's Jacobian at rows x (B, I), as a pair of products."""
+        inputs, slopes = [], []
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            inputs.append(x)
+            x = torch.addmm(bias, x, weight)
+            if self.activation == "tanh":
+                x = torch.tanh(x)
+                slopes.append(1 - x * x)
+            else:
+                slopes.append(torch.where(x > 0, 1.0, LEAKY_SLOPE))
+                x = nn.functional.leaky_relu(x, LEAKY_SLOPE)
+        inputs.append(x)
+        output = torch.addmm(self.biases[-1], x, self.weights[-1])
+        return Linearization([w.detach() for w in self.weights], inputs, slopes, output)
+
+
+class Linearization:
+    """An MLP's Jacobian J (B x O, P) at fixed rows and parameters: the products J v and J^T u.
+
+    Vectors over parameters are ordered as `flatten(network.parameters())`: all weights, then all biases.
+
+    Attributes:
+        output: The network's output at the rows, (B, O).
+    """
+
+    def __init__(self, weights: list[Tensor], inputs: list[Tensor], slopes: list[Tensor], output: Tensor) -> None:
+        self._weights, self._inputs, self._slopes, self.output = weights, inputs, slopes, output
+
+    def jvp(self, v: Tensor) -> Tensor:
+        """J v: the change (B, O) of the output along parameters v (P,)."""
+        sizes = [w.numel() for w in self._weights] + [w.shape[1] for w in self._weights]
+        parts = torch.split(v, sizes)
+        layers = len(self._weights)
+        tangent: Tensor | None = None
+        for layer, (weight, x) in enumerate(zip(self._weights, self._inputs, strict=True)):
+            change = torch.addmm(parts[layers + layer], x, parts[layer].view_as(weight))
+            if tangent is not None:
+                change.addmm_(tangent, weight)
+            tangent = change * self._slopes[layer] if layer < layers - 1 else change
+        assert tangent is not None
+        return tangent
+
+    def vjp(self, u: Tensor) -> Tensor:
+        """J^T u: the gradient (P,) of sum(u * output) for u (B, O)."""
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        for layer in reversed(range(len(self._weights))):
+            weights.append((self._inputs[layer].T @ u).reshape(-1))
+            biases.append(u.sum(0))
+            if layer:
+                u = (u @ self._weights[layer].T) * self._slopes[layer - 1]
+        return torch.cat(weights[::-1] + biases[::-1])
+
+
+def flatten(tensors: Iterable[Tensor]) -> Tensor:
+    """Return all entries in one vector (P,), detached."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+@torch.no_grad()
+def assign(parameters: Iterable[Tensor], values: Tensor) -> None:
+    """Write the vector `values` (P,) into the parameters, in place."""
+    offset = 0
+    for parameter in parameters:
+        parameter.copy_(values[offset : offset + parameter.numel()].view_as(parameter))
+        offset += parameter.numel()
+    assert offset == values.numel()
+
+
+class Standardizer:
+    """Running standardization (x - mean) / (std + 1e-6) over all rows ever fed, never clipped.
+
+    Sums are kept in float64 and relative to the first row seen, so an input that never changes has a deviation
+    of exactly 0. Before any row it is the identity.
+
+    Attributes:
+        count: Rows seen (weights summed).
+    """
+
+    EPSILON = 1e-6
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.count = 0.0
+        self._shift = np.zeros(dim)
+        self._sum = np.zeros(dim)
+        self._sum_squares = np.zeros(dim)
+        self._refresh()
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(dim,)"""
+        return self._shift + self._sum / max(self.count, 1.0)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """(dim,), the population standard deviation."""
+        if not self.count:
+            return np.ones(self.dim)
+        mean = self._sum / self.count
+        return np.sqrt(np.maximum(self._sum_squares / self.count - mean**2, 0.0))
+
+    def update(self, rows: NDArray[np.floating], weights: NDArray[Any] | None = None) -> None:
+        """Add rows (B, dim), each counted once or `weights` (B,) times."""
+        if not self.count and len(rows):
+            self._shift = rows[0].astype(np.float64)
+        # Blocks bound the memory that the float64 copy of a large batch takes.
+        for start in range(0, len(rows), 8192):
+            x = rows[start : start + 8192] - self._shift
+            if weights is None:
+                self._sum += x.sum(0)
+                self._sum_squares += np.einsum("ij,ij->j", x, x)
+            else:
+                w = weights[start : start + 8192].astype(np.float64)
+                self._sum += w @ x
+                self._sum_squares += np.einsum("i,ij,ij->j", w, x, x)
+        self.count += float(len(rows) if weights is None else weights.sum())
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._mean32 = self.mean.astype(np.float32)
+        self._scale32 = (1.0 / (self.std + (self.EPSILON if self.count else 0.0))).astype(np.float32)
+
+    def __call__(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(..., dim) -> standardized float32 rows of the same shape."""
+        x = np.subtract(rows, self._mean32, dtype=np.float32)
+        x *= self._scale32
+        return x
+
+    def invert(self, standardized: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., dim) standardized values -> values."""
+        return standardized * (self.std + (self.EPSILON if self.count else 0.0)) + self.mean
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return all it is made of."""
+        return {
+            "count": np.array([self.count]),
+            "shift": self._shift.copy(),
+            "sum": self._sum.copy(),
+            "sum_squares": self._sum_squares.copy(),
+        }
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Continue from what `state` returned."""
+        self.count = float(state["count"][0])
+        self._shift = np.array(state["shift"], dtype=np.float64)
+        self._sum = np.array(state["sum"], dtype=np.float64)
+        self._sum_squares = np.array(state["sum_squares"], dtype=np.float64)
+        self._refresh()

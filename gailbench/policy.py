@@ -1,0 +1,228 @@
+"""Stochastic policies: a network on standardized observations, and the distribution of actions on its output.
+
+Gaussian: the network gives the mean, the log standard deviation is a free parameter per action. Softmax: the
+network gives one logit per action. Actions are raw samples: nothing is clipped or squashed.
+
+Legend: B rows, O observation, A action (discrete: number of actions).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gailbench import checkpoints
+from gailbench.errors import GailbenchError
+from gailbench.networks import MLP, Activation, Standardizer, flatten
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Distribution(Protocol):
+    """Maths of a family of action distributions; `output` is the network's output (B, A), `free` its free
+    parameters besides the network."""
+
+    def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a|s), (B,)."""
+
+    def kl(self, old_output: Tensor, old_free: Tensor, output: Tensor, free: Tensor) -> Tensor:
+        """KL(old || new) of each row, (B,)."""
+
+    def entropy(self, output: Tensor, free: Tensor) -> Tensor:
+        """Entropy of each row, (B,)."""
+
+    def fisher(self, output: Tensor, free: Tensor, direction: Tensor) -> Tensor:
+        """Fisher information of each row's output, applied to a change of outputs (B, A) -> (B, A)."""
+
+    def fisher_free(self, free: Tensor, direction: Tensor) -> Tensor:
+        """Fisher information of the free parameters, applied to a change of them."""
+
+    def sample(
+        self, output: NDArray[np.float32], free: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> NDArray[Any]:
+        """Turn noise from `noise` into actions."""
+
+    def noise(self, generator: np.random.Generator, shape: tuple[int, ...], action_dim: int) -> NDArray[Any]:
+        """Draw what `sample` needs for rows of that shape."""
+
+    def mode(self, output: NDArray[np.float32]) -> NDArray[Any]:
+        """The most probable actions."""
+
+
+class Gaussian:
+    """Independent normals: mean = output, log standard deviation = free (A,)."""
+
+    def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        z = (actions - output) * torch.exp(-free)
+        return -0.5 * (z * z).sum(-1) - free.sum() - 0.5 * LOG_2PI * free.numel()
+
+    def kl(self, old_output: Tensor, old_free: Tensor, output: Tensor, free: Tensor) -> Tensor:
+        precision = torch.exp(-2 * free)
+        gap = old_output - output
+        constant = (free - old_free + 0.5 * torch.exp(2 * (old_free - free)) - 0.5).sum()
+        return 0.5 * (gap * gap) @ precision + constant
+
+    def entropy(self, output: Tensor, free: Tensor) -> Tensor:
+        return (free.sum() + 0.5 * (LOG_2PI + 1) * free.numel()).expand(len(output))
+
+    def fisher(self, output: Tensor, free: Tensor, direction: Tensor) -> Tensor:
+        return direction * torch.exp(-2 * free)
+
+    def fisher_free(self, free: Tensor, direction: Tensor) -> Tensor:
+        return 2 * direction
+
+    def sample(
+        self, output: NDArray[np.float32], free: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        sampled: NDArray[np.float32] = np.exp(free, dtype=np.float32) * noise
+        return np.add(output, sampled, out=sampled)
+
+    def noise(self, generator: np.random.Generator, shape: tuple[int, ...], action_dim: int) -> NDArray[np.float32]:
+        return generator.standard_normal((*shape, action_dim), dtype=np.float32)
+
+    def mode(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        return output
+
+
+class Softmax:
+    """Categorical: logits = output; no free parameters."""
+
+    def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        return torch.log_softmax(output, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+    def kl(self, old_output: Tensor, old_free: Tensor, output: Tensor, free: Tensor) -> Tensor:
+        old, new = torch.log_softmax(old_output, -1), torch.log_softmax(output, -1)
+        return (old.exp() * (old - new)).sum(-1)
+
+    def entropy(self, output: Tensor, free: Tensor) -> Tensor:
+        log_p = torch.log_softmax(output, -1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def fisher(self, output: Tensor, free: Tensor, direction: Tensor) -> Tensor:
+        p = torch.softmax(output, -1)
+        return p * (direction - (p * direction).sum(-1, keepdim=True))
+
+    def fisher_free(self, free: Tensor, direction: Tensor) -> Tensor:
+        return direction
+
+    def sample(
+        self, output: NDArray[np.float32], free: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        # Inverse of the distribution function; scaling by its last value instead of normalizing saves a division.
+        cumulative = np.cumsum(np.exp(output - output.max(-1, keepdims=True)), axis=-1)
+        return (noise[..., None] * cumulative[..., -1:] >= cumulative[..., :-1]).sum(-1)
+
+    def noise(self, generator: np.random.Generator, shape: tuple[int, ...], action_dim: int) -> NDArray[np.float32]:
+        return generator.random(shape, dtype=np.float32)
+
+    def mode(self, output: NDArray[np.float32]) -> NDArray[np.int64]:
+        return output.argmax(-1)
+
+
+class Policy(nn.Module):
+    """pi(a|s): standardizer, network and distribution.
+
+    Args:
+        observation_dim: O.
+        action_dim: A; for discrete actions their number.
+        discrete: Softmax if true, else Gaussian.
+        hidden: Hidden widths.
+        activation: Of the hidden layers.
+        generator: Draws the initial weights; None leaves them zero, to be loaded.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        discrete: bool,
+        hidden: tuple[int, ...] = (100, 100),
+        activation: Activation = "tanh",
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.observation_dim, self.action_dim, self.discrete = observation_dim, action_dim, discrete
+        self.hidden, self.activation = tuple(hidden), activation
+        self.network = MLP((observation_dim, *hidden, action_dim), activation, generator)
+        self.log_std = nn.Parameter(torch.zeros(0 if discrete else action_dim))
+        self.distribution: Distribution = Softmax() if discrete else Gaussian()
+        self.standardizer = Standardizer(observation_dim)
+
+    def ordered_parameters(self) -> list[Tensor]:
+        """Network first (as `Linearization` orders it), free parameters last."""
+        return [*self.network.parameters(), self.log_std]
+
+    def vector(self) -> Tensor:
+        """All parameters, (P,)."""
+        return flatten(self.ordered_parameters())
+
+    def output(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Means or logits (B, A) at observations (B, O)."""
+        return self.network.numpy_forward(self.standardizer(observations))
+
+    def act(
+        self, observations: NDArray[np.floating], noise: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return actions and the network's outputs; without noise the actions are the most probable ones."""
+        output = self.output(observations)
+        if noise is None:
+            return self.distribution.mode(output), output
+        return self.distribution.sample(output, self.log_std.detach().numpy(), noise), output
+
+    def configuration(self) -> dict[str, Any]:
+        """What `Policy(**configuration)` needs to be made again."""
+        return {
+            "observation_dim": self.observation_dim,
+            "action_dim": self.action_dim,
+            "discrete": self.discrete,
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+        }
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Parameters and standardizer, by name."""
+        parameters = {name: p.detach().numpy().copy() for name, p in self.named_parameters()}
+        return {**parameters, **{f"standardizer.{k}": v for k, v in self.standardizer.state().items()}}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Continue from what `state` returned.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: A tensor has another shape; the message names it.
+        """
+        for name, parameter in self.named_parameters():
+            if state[name].shape != tuple(parameter.shape):
+                raise ValueError(f"{name} has shape {state[name].shape}, expected {tuple(parameter.shape)}")
+            parameter.copy_(torch.from_numpy(np.asarray(state[name], dtype=np.float32)))
+        prefix = "standardizer."
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if own["sum"].shape != (self.observation_dim,):
+            raise ValueError(f"standardizer has {own['sum'].shape[0]} inputs, expected {self.observation_dim}")
+        self.standardizer.load_state(own)
+
+
+def policy_bytes(policy: Policy) -> bytes:
+    """Return a policy file's content: parameters, standardizer and configuration."""
+    return checkpoints.to_bytes("policy", policy.state(), policy.configuration())
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        GailbenchError: The file is missing, damaged or of another shape than it says.
+    """
+    arrays, configuration = checkpoints.read(path, "policy")
+    try:
+        policy = Policy(**{**configuration, "hidden": tuple(configuration["hidden"])})
+        policy.load_state(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise GailbenchError(f"policy in {path} is damaged: {error}") from None
+    return policy

@@ -1,0 +1,142 @@
+"""Progress on stderr: bars on a terminal, plain lines otherwise. The only place besides cli.py that knows rich."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from gailbench.grid import Event
+from gailbench.runs import RunSpec
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: "45 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float) -> str:
+    """Return a large number in short: "1.5 million"."""
+    for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if number >= size:
+            return f"{number / size:.1f} {name}"
+    return f"{number:.0f}"
+
+
+class GridProgress:
+    """Shows a grid's events: one bar for the grid and one for each open run, or a line per finished run."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self._console = console
+        self._total, self._finished = total, 0
+        self._started = time.monotonic()
+        self._bars: dict[RunSpec, TaskID] = {}
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+            self._grid = self._progress.add_task("all runs", total=total, note="")
+
+    def __enter__(self) -> GridProgress:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Take an event."""
+        spec = event.job.spec
+        if event.kind == "row":
+            self._show_row(spec, event.row)
+            return
+        if event.kind == "started":
+            if self._progress is not None:
+                self._bars[spec] = self._progress.add_task(spec.label(), total=spec.iterations, note="")
+            return
+        if self._progress is not None:
+            self._progress.remove_task(self._bars.pop(spec))
+            self._progress.advance(self._grid)
+        self._finished += 1
+        text = {
+            "complete": f"return {event.row.get('return_mean', float('nan')):.2f}",
+            "interrupted": "saved",
+            "failed": f"failed: {event.message}",
+        }[event.kind]
+        elapsed = duration(time.monotonic() - self._started)
+        self._console.print(
+            f"[{self._finished}/{self._total}, {elapsed}] {spec.label()}: {text}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _show_row(self, spec: RunSpec, row: dict[str, float]) -> None:
+        if self._progress is None or spec not in self._bars:
+            return
+        if "return_mean" in row:
+            note = f"return {row['return_mean']:.1f}"
+        else:
+            note = f"validation loss {row['validation_loss']:.4g}"
+        self._progress.update(self._bars[spec], completed=row["iteration"], note=note)
+
+
+class CurveProgress:
+    """Shows one training: a bar with the current return on a terminal, and its learning curve as numbers."""
+
+    LINES = 25
+
+    def __init__(self, name: str, iterations: int, console: Console) -> None:
+        self._console, self._iterations = console, iterations
+        self._every = max(1, iterations // self.LINES)
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+            self._bar = self._progress.add_task(name, total=iterations, note="")
+
+    def __enter__(self) -> CurveProgress:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, row: dict[str, float]) -> None:
+        """Take a row of the learning curve."""
+        iteration = int(row["iteration"])
+        if self._progress is not None:
+            self._progress.update(self._bar, completed=iteration, note=f"return {row['return_mean']:.1f}")
+        if iteration % self._every == 0 or iteration in (1, self._iterations):
+            self._console.print(
+                f"iteration {iteration}: {int(row['steps']):,} steps, return {row['return_mean']:.1f} ± "
+                f"{row['return_std']:.1f}, length {row['length_mean']:.0f}, entropy {row['entropy']:.2f}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )

@@ -1,0 +1,235 @@
+"""Reads run folders into tidy frames: one row per run, one per evaluation trajectory, one per iteration.
+
+A folder that cannot be trusted is named in a remark and left out; nothing here turns damage into a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gailbench.tasks import ALGORITHMS, TASKS
+
+PARTITIONS = ("task", "algorithm", "settings", "trajectories", "seed")
+CELL = ["task", "algorithm", "entropy_weight", "trajectories"]
+DIAGNOSTICS = (
+    "discriminator_loss",
+    "expert_accuracy",
+    "policy_accuracy",
+    "jensen_shannon",
+    "kl",
+    "entropy",
+)
+SPEC_FORMAT = 1
+
+_RUN_TYPES = {
+    "run": "int64",
+    "task": "str",
+    "algorithm": "str",
+    "settings": "str",
+    "trajectories": "int64",
+    "seed": "int64",
+    "entropy_weight": "float64",
+    "of_paper": "bool",
+    "demonstrations_sha256": "str",
+    "expert_sha256": "str",
+    "folder": "object",
+}
+_CURVE_COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
+
+
+class _Damaged(Exception):
+    """A run folder whose content cannot be used; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The complete runs under one results folder.
+
+    Attributes:
+        runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN where the algorithm
+            has none), of_paper (whether its settings are in the paper's grid), the two hashes, and folder.
+        returns: One row per evaluation trajectory: run, return.
+        remarks: What was left out, and why.
+    """
+
+    runs: pd.DataFrame
+    returns: pd.DataFrame
+    remarks: list[str] = field(default_factory=list)
+
+
+def load_results(results: Path) -> Results:
+    """Read spec.json and evaluation.csv of every complete run under `results`/runs."""
+    runs: list[dict[str, Any]] = []
+    returns: list[NDArray[np.float64]] = []
+    remarks: list[str] = []
+    incomplete: list[str] = []
+    for folder in _run_folders(results):
+        name = str(folder.relative_to(results / "runs"))
+        if not (folder / "evaluation.csv").exists():  # it is written last
+            incomplete.append(name)
+            continue
+        try:
+            spec, evaluation = _read_spec(folder), _read_returns(folder / "evaluation.csv")
+        except _Damaged as damage:
+            remarks.append(f"{name} is skipped: {damage}")
+            continue
+        runs.append({"run": len(runs), **spec, "folder": folder})
+        returns.append(evaluation)
+
+    if incomplete:
+        some = ", ".join(incomplete[:3]) + (", ..." if len(incomplete) > 3 else "")
+        remarks.append(f"{_count(len(incomplete), 'incomplete run')} (no evaluation.csv) not counted: {some}")
+    if not runs:
+        absent = "" if (results / "runs").is_dir() else " (there is no such folder)"
+        remarks.insert(0, f"no complete runs under {results / 'runs'}{absent}")
+    lengths = [len(evaluation) for evaluation in returns]
+    return Results(
+        runs=pd.DataFrame(runs, columns=list(_RUN_TYPES)).astype(_RUN_TYPES),
+        returns=pd.DataFrame(
+            {
+                "run": np.repeat(np.arange(len(runs), dtype=np.int64), lengths),
+                "return": np.concatenate([np.empty(0), *returns]),
+            }
+        ),
+        remarks=remarks,
+    )
+
+
+def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Read the learning curves of these runs.
+
+    Returns:
+        One row per run and iteration (run, iteration, steps, return_mean, and DIAGNOSTICS, NaN where the
+        algorithm has none), and remarks on the curves that could not be read.
+    """
+    curves: list[pd.DataFrame] = [pd.DataFrame(columns=["run", *_CURVE_COLUMNS], dtype="float64")]
+    remarks: list[str] = []
+    for run, folder in zip(runs["run"], runs["folder"], strict=True):
+        try:
+            curve = _read_columns(folder / "curve.csv", _CURVE_COLUMNS, required=_CURVE_COLUMNS[:3])
+            if not np.isfinite(curve[["iteration", "steps"]].to_numpy()).all():
+                raise _Damaged("curve.csv has rows without an iteration or steps")
+        except _Damaged as damage:
+            name = Path(*folder.parts[-len(PARTITIONS) :])
+            remarks.append(f"{name} is in the table, but not in the learning curves: {damage}")
+            continue
+        curves.append(curve.assign(run=run))
+    # An all-empty column joined to an all-empty frame would lose its type.
+    return pd.concat(curves[1:] or curves, ignore_index=True).reindex(columns=curves[0].columns), remarks
+
+
+def _run_folders(results: Path) -> list[Path]:
+    """Run folders in the order of their names, numbers by value, so that pooling has one order."""
+    pattern = "/".join(f"{partition}=*" for partition in PARTITIONS)
+    folders = (folder for folder in (results / "runs").glob(pattern) if folder.is_dir())
+    return sorted(
+        folders,
+        key=lambda folder: [
+            (int(value), "") if value.isdecimal() else (0, value) for value in _partitions(folder).values()
+        ],
+    )
+
+
+def _partitions(folder: Path) -> dict[str, str]:
+    return {
+        partition: part.partition("=")[2]
+        for partition, part in zip(PARTITIONS, folder.parts[-len(PARTITIONS) :], strict=True)
+    }
+
+
+def _read_spec(folder: Path) -> dict[str, Any]:
+    """Read and check spec.json; return what the runs frame needs of it."""
+    try:
+        spec = json.loads((folder / "spec.json").read_bytes())
+    except OSError as error:
+        raise _Damaged(f"spec.json cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise _Damaged("spec.json is not JSON") from error
+    if not isinstance(spec, dict):
+        raise _Damaged("spec.json is not a JSON object")
+    if spec.get("format") != SPEC_FORMAT:
+        raise _Damaged(f"spec.json has format {spec.get('format')}; this version reads {SPEC_FORMAT}")
+    for partition, value in _partitions(folder).items():
+        if str(spec.get(partition)) != value:
+            raise _Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
+
+    expected = _paper_settings(spec["task"], spec["algorithm"], spec["settings"])
+    for key, value in (expected or {}).items():
+        if spec.get(key) != value:
+            raise _Damaged(
+                f"spec.json disagrees with its folder: {key} {spec.get(key)}, "
+                f"but settings={spec['settings']} means {value}"
+            )
+    weight = spec.get("entropy_weight")
+    try:
+        entropy_weight = math.nan if weight is None else float(weight)
+        if math.isinf(entropy_weight) or (weight is not None and math.isnan(entropy_weight)):
+            raise ValueError
+        return {
+            "task": spec["task"],
+            "algorithm": spec["algorithm"],
+            "settings": spec["settings"],
+            "trajectories": int(spec["trajectories"]),
+            "seed": int(spec["seed"]),
+            "entropy_weight": entropy_weight,
+            "of_paper": expected is not None,
+            "demonstrations_sha256": str(spec.get("demonstrations_sha256")),
+            "expert_sha256": str(spec.get("expert_sha256")),
+        }
+    except (TypeError, ValueError) as error:
+        raise _Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
+
+
+def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, Any] | None:
+    """Return what spec.json must hold if these settings are in the paper's grid; None if they are not.
+
+    The grid has several entropy weights on one task; the non-zero ones live in folders of their own name.
+    """
+    task = TASKS.get(task_name)
+    weights: dict[str, float | None] = {"paper": None}
+    if algorithm == "gail":
+        weights = {"paper": 0.0}
+        weights |= {f"entropy_weight-{w:g}": w for w in (task.entropy_weights if task else ()) if w}
+    if settings not in weights:
+        return None
+    if algorithm not in ALGORITHMS:
+        return {}
+    expected: dict[str, Any] = {"entropy_weight": weights[settings]}
+    if task and algorithm != "bc":  # behavioral cloning has neither
+        expected |= {"batch": task.batch, "iterations": task.iterations}
+    return expected
+
+
+def _read_returns(path: Path) -> NDArray[np.float64]:
+    """Read the evaluation trajectories' returns [episodes]."""
+    evaluation = _read_columns(path, ("return", "length"), required=("return", "length"))
+    if evaluation.empty:
+        raise _Damaged(f"{path.name} has no rows")
+    if not np.isfinite(evaluation.to_numpy()).all():
+        raise _Damaged(f"{path.name} has missing or non-finite numbers")
+    return evaluation["return"].to_numpy()
+
+
+def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
+    except OSError as error:
+        raise _Damaged(f"{path.name} cannot be read ({error.strerror})") from error
+    except ValueError as error:  # pandas' parser errors and text where numbers belong
+        raise _Damaged(f"{path.name} cannot be read as numbers") from error
+    missing = [column for column in required if column not in frame]
+    if missing:
+        raise _Damaged(f"{path.name} has no column '{missing[0]}'")
+    return frame
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,75 @@
+"""Any other Gymnasium environment, through Gymnasium's own vector API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.errors import GailbenchError, nearest
+
+
+class GymnasiumPhysics:
+    """N copies of an environment with vector observations and a Box or Discrete action space.
+
+    Its state cannot be saved in general: a run on it starts anew after an interruption.
+    """
+
+    def __init__(self, environment: str, num_envs: int, horizon: int) -> None:
+        import gymnasium
+        from gymnasium.vector import AutoresetMode
+
+        try:
+            self._envs: Any = gymnasium.make_vec(
+                environment,
+                num_envs=num_envs,
+                vectorization_mode=gymnasium.VectorizeMode.SYNC,
+                vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+                max_episode_steps=horizon,
+            )
+        except gymnasium.error.UnregisteredEnv:
+            hint = nearest(environment, gymnasium.registry)
+            hint = hint if "did you mean" in hint else ""
+            raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
+        except gymnasium.error.Error as error:
+            raise GailbenchError(f"Gymnasium cannot make '{environment}': {error}") from None
+        observations, actions = self._envs.single_observation_space, self._envs.single_action_space
+        if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
+            raise GailbenchError(
+                f"environment '{environment}' observes {observations}; a vector (Box of one axis) is needed"
+            )
+        self.num_envs = num_envs
+        self.observation_dim = int(observations.shape[0])
+        self.discrete = isinstance(actions, gymnasium.spaces.Discrete)
+        if isinstance(actions, gymnasium.spaces.Discrete):
+            self.action_dim = int(actions.n)
+            self._first_action = int(actions.start)
+        elif isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
+            self.action_dim = int(actions.shape[0])
+            self.action_low, self.action_high = actions.low, actions.high
+        else:
+            raise GailbenchError(f"environment '{environment}' takes actions {actions}; Discrete or a vector is needed")
+
+    def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
+        """Start new episodes in `rows`; return their observations (len(rows), O)."""
+        mask = np.zeros(self.num_envs, dtype=bool)
+        mask[rows] = True
+        seeds = [int(seed) for seed in generator.integers(2**31, size=self.num_envs)]
+        observations, _ = self._envs.reset(seed=seeds, options={"reset_mask": mask})
+        return np.array(observations[rows])
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Apply raw actions; return observations (N, O), rewards, terminated and truncated (N,)."""
+        if self.discrete:
+            actions = actions + self._first_action
+        observations, rewards, terminated, truncated, _ = self._envs.step(actions)
+        return np.array(observations), np.asarray(rewards, dtype=np.float64), terminated, truncated
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        raise NotImplementedError("a Gymnasium environment's state cannot be saved in general")
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        raise NotImplementedError("a Gymnasium environment's state cannot be restored in general")

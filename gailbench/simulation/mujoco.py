@@ -1,0 +1,337 @@
+"""The six MuJoCo tasks on the official bindings: Gymnasium's -v5 models and rules, bit for bit.
+
+Each environment owns an `MjData`. A step writes its controls, calls `mj_step` (which releases the GIL) and copies
+the few fields that the task looks at into rows of shared arrays; observations, rewards and terminations are then
+computed for all environments at once. The order of every floating-point operation follows Gymnasium 1.4's
+environments, so results are equal in every bit. Actions are never clipped: the actuators saturate by themselves
+and the control cost counts the raw action.
+
+Legend: N environments, O observation, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Fields = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes an environment out of a MuJoCo model.
+
+    Attributes:
+        xml: Model file among Gymnasium's assets.
+        frame_skip: Physics steps per environment step.
+        fields: The `MjData` fields read after each step, one array of rows (N, ...) each.
+        observe: fields -> observations (N, O).
+        position: fields, model -> what the velocity is the difference of, (N,).
+        reward: fields, actions (N, A), velocity (N,), healthy (N,) -> rewards (N,).
+        healthy: fields -> (N,) bool, False where the episode terminates; None where it never does.
+        velocity_noise: "uniform" or "normal", the distribution of the initial velocity.
+        noise_scale: Scale of the initial noise.
+        contact_forces: Whether `mj_rnePostConstraint` must follow a step, for `cfrc_ext`.
+    """
+
+    xml: str
+    frame_skip: int
+    fields: tuple[str, ...]
+    observe: Callable[[Fields], Floats]
+    position: Callable[[Fields, mujoco.MjModel], Floats] | None
+    reward: Callable[[Fields, Floats, Floats, NDArray[np.bool_]], Floats]
+    healthy: Callable[[Fields], NDArray[np.bool_]] | None
+    velocity_noise: str
+    noise_scale: float
+    contact_forces: bool = False
+
+
+def _sum_squares(x: Floats) -> Floats:
+    """(N, ...) -> (N,): each row's sum in NumPy's own order for one contiguous row."""
+    return np.square(x.reshape(len(x), -1)).sum(axis=1)
+
+
+def _observe_clipped(fields: Fields) -> Floats:
+    return np.concatenate((fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)), axis=1)
+
+
+def _observe_positions_and_velocities(fields: Fields) -> Floats:
+    return np.concatenate((fields["qpos"][:, 1:], fields["qvel"]), axis=1)
+
+
+def _root_x(fields: Fields, model: mujoco.MjModel) -> Floats:
+    return fields["qpos"][:, 0].copy()
+
+
+def _reward_planar(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
+    return (velocity + healthy * 1.0) - 1e-3 * _sum_squares(actions)
+
+
+def _hopper_healthy(fields: Fields) -> NDArray[np.bool_]:
+    qpos, qvel = fields["qpos"], fields["qvel"]
+    bounded = ((-100.0 < qpos[:, 2:]) & (qpos[:, 2:] < 100.0)).all(axis=1)
+    bounded &= ((-100.0 < qvel) & (qvel < 100.0)).all(axis=1)
+    return bounded & (0.7 < qpos[:, 1]) & (-0.2 < qpos[:, 2]) & (qpos[:, 2] < 0.2)
+
+
+def _walker_healthy(fields: Fields) -> NDArray[np.bool_]:
+    z, angle = fields["qpos"][:, 1], fields["qpos"][:, 2]
+    return (0.8 < z) & (z < 2.0) & (-1.0 < angle) & (angle < 1.0)
+
+
+def _halfcheetah_reward(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
+    return velocity - 0.1 * _sum_squares(actions)
+
+
+def _ant_observe(fields: Fields) -> Floats:
+    forces = np.clip(fields["cfrc_ext"], -1.0, 1.0)[:, 1:]
+    return np.concatenate((fields["qpos"][:, 2:], fields["qvel"], forces.reshape(len(forces), -1)), axis=1)
+
+
+def _ant_position(fields: Fields, model: mujoco.MjModel) -> Floats:
+    return fields["xpos"][:, 1, 0].copy()
+
+
+def _ant_reward(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
+    control = 0.5 * _sum_squares(actions)
+    contact = 5e-4 * _sum_squares(np.clip(fields["cfrc_ext"], -1.0, 1.0))
+    return (velocity + healthy * 1.0) - (control + contact)
+
+
+def _ant_healthy(fields: Fields) -> NDArray[np.bool_]:
+    qpos, qvel = fields["qpos"], fields["qvel"]
+    finite = np.isfinite(qpos).all(axis=1) & np.isfinite(qvel).all(axis=1)
+    return finite & (qpos[:, 2] >= 0.2) & (qpos[:, 2] <= 1.0)
+
+
+def _humanoid_observe(fields: Fields) -> Floats:
+    count = len(fields["qpos"])
+    return np.concatenate(
+        (
+            fields["qpos"][:, 2:],
+            fields["qvel"],
+            fields["cinert"][:, 1:].reshape(count, -1),
+            fields["cvel"][:, 1:].reshape(count, -1),
+            fields["qfrc_actuator"][:, 6:],
+            fields["cfrc_ext"][:, 1:].reshape(count, -1),
+        ),
+        axis=1,
+    )
+
+
+def _humanoid_position(fields: Fields, model: mujoco.MjModel) -> Floats:
+    """x of the center of mass; summed by the very call that Gymnasium makes, for its rounding."""
+    mass = model.body_mass
+    total = mass.sum()
+    return np.array([np.einsum("b,bj->j", mass, xipos)[0] / total for xipos in fields["xipos"]])
+
+
+def _humanoid_reward(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
+    control = 0.1 * _sum_squares(actions)
+    contact = np.clip(5e-7 * _sum_squares(fields["cfrc_ext"]), -np.inf, 10.0)
+    return (1.25 * velocity + healthy * 5.0) - (control + contact)
+
+
+def _humanoid_healthy(fields: Fields) -> NDArray[np.bool_]:
+    z = fields["qpos"][:, 2]
+    return (1.0 < z) & (z < 2.0)
+
+
+_FINGERTIP, _TARGET = 3, 4  # body ids in reacher.xml
+
+
+def _reacher_observe(fields: Fields) -> Floats:
+    qpos = fields["qpos"]
+    gap = fields["xpos"][:, _FINGERTIP] - fields["xpos"][:, _TARGET]
+    theta = qpos[:, :2]
+    return np.concatenate((np.cos(theta), np.sin(theta), qpos[:, 2:], fields["qvel"][:, :2], gap[:, :2]), axis=1)
+
+
+def _reacher_reward(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
+    gap = fields["xpos"][:, _FINGERTIP] - fields["xpos"][:, _TARGET]
+    return -np.sqrt(np.vecdot(gap, gap)) + -_sum_squares(actions)
+
+
+RULES: dict[str, Rules] = {
+    "Hopper-v5": Rules(
+        xml="hopper.xml",
+        frame_skip=4,
+        fields=("qpos", "qvel"),
+        observe=_observe_clipped,
+        position=_root_x,
+        reward=_reward_planar,
+        healthy=_hopper_healthy,
+        velocity_noise="uniform",
+        noise_scale=5e-3,
+    ),
+    "Walker2d-v5": Rules(
+        xml="walker2d_v5.xml",
+        frame_skip=4,
+        fields=("qpos", "qvel"),
+        observe=_observe_clipped,
+        position=_root_x,
+        reward=_reward_planar,
+        healthy=_walker_healthy,
+        velocity_noise="uniform",
+        noise_scale=5e-3,
+    ),
+    "HalfCheetah-v5": Rules(
+        xml="half_cheetah.xml",
+        frame_skip=5,
+        fields=("qpos", "qvel"),
+        observe=_observe_positions_and_velocities,
+        position=_root_x,
+        reward=_halfcheetah_reward,
+        healthy=None,
+        velocity_noise="normal",
+        noise_scale=0.1,
+    ),
+    "Ant-v5": Rules(
+        xml="ant.xml",
+        frame_skip=5,
+        fields=("qpos", "qvel", "cfrc_ext", "xpos"),
+        observe=_ant_observe,
+        position=_ant_position,
+        reward=_ant_reward,
+        healthy=_ant_healthy,
+        velocity_noise="normal",
+        noise_scale=0.1,
+        contact_forces=True,
+    ),
+    "Humanoid-v5": Rules(
+        xml="humanoid.xml",
+        frame_skip=5,
+        fields=("qpos", "qvel", "cinert", "cvel", "qfrc_actuator", "cfrc_ext", "xipos"),
+        observe=_humanoid_observe,
+        position=_humanoid_position,
+        reward=_humanoid_reward,
+        healthy=_humanoid_healthy,
+        velocity_noise="uniform",
+        noise_scale=1e-2,
+        contact_forces=True,
+    ),
+    "Reacher-v5": Rules(
+        xml="reacher.xml",
+        frame_skip=2,
+        fields=("qpos", "qvel", "xpos"),
+        observe=_reacher_observe,
+        position=None,
+        reward=_reacher_reward,
+        healthy=None,
+        velocity_noise="uniform",
+        noise_scale=5e-3,
+    ),
+}
+
+# Everything that the next step depends on, qacc_warmstart included.
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class MujocoPhysics:
+    """N copies of one of Gymnasium's MuJoCo -v5 environments."""
+
+    discrete = False
+
+    def __init__(self, environment: str, num_envs: int) -> None:
+        self.rules = RULES[environment]
+        self.num_envs = num_envs
+        path = files("gymnasium") / "envs" / "mujoco" / "assets" / self.rules.xml
+        self.model = mujoco.MjModel.from_xml_path(str(path))
+        self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
+        self._initial_qpos = self.datas[0].qpos.copy()
+        self._initial_qvel = self.datas[0].qvel.copy()
+        self._dt = self.model.opt.timestep * self.rules.frame_skip
+        self._fields: Fields = {
+            name: np.zeros((num_envs, *getattr(self.datas[0], name).shape)) for name in self.rules.fields
+        }
+        # Views into MuJoCo's memory and into our rows, taken once: attribute access would cost more than the copy.
+        self._controls = [data.ctrl for data in self.datas]
+        self._copies = [
+            [(self._fields[name][row], getattr(data, name)) for name in self.rules.fields]
+            for row, data in enumerate(self.datas)
+        ]
+        self._position = np.zeros(num_envs)
+        self.observation_dim = self.rules.observe(self._fields).shape[1]
+        self.action_dim = int(self.model.nu)
+
+    def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> Floats:
+        """Start new episodes in `rows` from Gymnasium's distribution; return their observations (len(rows), O)."""
+        for row in rows:
+            data = self.datas[row]
+            mujoco.mj_resetData(self.model, data)
+            data.qpos[:], data.qvel[:] = self._initial_state(generator)
+            mujoco.mj_forward(self.model, data)
+            for destination, source in self._copies[row]:
+                destination[...] = source
+        fields = {name: values[rows] for name, values in self._fields.items()}
+        if self.rules.position is not None:
+            self._position[rows] = self.rules.position(fields, self.model)
+        return self.rules.observe(fields)
+
+    def _initial_state(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        model, scale = self.model, self.rules.noise_scale
+        if self.rules.xml == "reacher.xml":
+            qpos = generator.uniform(-0.1, 0.1, model.nq) + self._initial_qpos
+            while True:
+                goal = generator.uniform(-0.2, 0.2, 2)
+                if np.linalg.norm(goal) < 0.2:
+                    break
+            qpos[-2:] = goal
+            qvel = self._initial_qvel + generator.uniform(-scale, scale, model.nv)
+            qvel[-2:] = 0
+            return qpos, qvel
+        qpos = self._initial_qpos + generator.uniform(-scale, scale, model.nq)
+        if self.rules.velocity_noise == "normal":
+            return qpos, self._initial_qvel + scale * generator.standard_normal(model.nv)
+        return qpos, self._initial_qvel + generator.uniform(-scale, scale, model.nv)
+
+    def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Apply raw actions (N, A); return observations (N, O), rewards, terminated and truncated (N,).
+
+        `truncated` is all False: these environments end by themselves only when they terminate.
+        """
+        model, frame_skip, mj_step = self.model, self.rules.frame_skip, mujoco.mj_step
+        rne = mujoco.mj_rnePostConstraint if self.rules.contact_forces else None
+        for data, control, action, copies in zip(self.datas, self._controls, actions, self._copies, strict=True):
+            control[:] = action
+            mj_step(model, data, nstep=frame_skip)
+            if rne is not None:
+                rne(model, data)
+            for destination, source in copies:
+                destination[...] = source
+        fields = self._fields
+        velocity = self._position
+        if self.rules.position is not None:
+            position = self.rules.position(fields, model)
+            velocity = (position - self._position) / self._dt
+            self._position = position
+        never = np.zeros(self.num_envs, dtype=bool)
+        healthy = ~never if self.rules.healthy is None else self.rules.healthy(fields)
+        reward = self.rules.reward(fields, actions, velocity, healthy)
+        return self.rules.observe(fields), reward, ~healthy, never
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything the next step depends on."""
+        size = mujoco.mj_stateSize(self.model, _STATE)
+        states = np.zeros((self.num_envs, size))
+        for data, row in zip(self.datas, states, strict=True):
+            mujoco.mj_getState(self.model, data, row, _STATE)
+        return {"physics": states, "position": self._position.copy()}
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Continue from what `state` returned."""
+        for data, row in zip(self.datas, state["physics"], strict=True):
+            mujoco.mj_setState(self.model, data, row, _STATE)
+        self._position = np.array(state["position"], dtype=np.float64)
+
+
+def action_bounds(environment: str) -> tuple[Floats, Floats]:
+    """Return the control range (A,), (A,) of that environment: the bounds of Gymnasium's action space."""
+    model = MujocoPhysics(environment, 1).model
+    return model.actuator_ctrlrange[:, 0].copy(), model.actuator_ctrlrange[:, 1].copy()

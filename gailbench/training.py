@@ -1,0 +1,148 @@
+"""Iterating a learner with checkpoints: shared by runs and experts.
+
+A training is a learner, the rows of its learning curve and what else it keeps; all of it goes into one checkpoint
+file, so that a training that was killed and resumed ends with the bytes of one that was left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gailbench import checkpoints
+from gailbench.algorithms.loop import Learner, State
+from gailbench.errors import GailbenchError
+
+CURVE_COLUMNS = (
+    "iteration",
+    "steps",
+    "episodes",
+    "return_mean",
+    "return_std",
+    "length_mean",
+    "length_std",
+    "reward_mean",
+    "discriminator_loss",
+    "expert_accuracy",
+    "policy_accuracy",
+    "jensen_shannon",
+    "kl",
+    "entropy",
+    "halvings",
+    "explained_variance",
+    "training_loss",
+    "validation_loss",
+)
+Row = dict[str, float]
+
+
+class Interrupted(Exception):
+    """The training was asked to stop; its checkpoint is saved."""
+
+
+@dataclass
+class CheckpointFile:
+    """Where a training saves itself, how often, and what it must be the checkpoint of.
+
+    Attributes:
+        path: The file.
+        spec: JSON that determines the training; a checkpoint of another spec is not continued.
+        every: Seconds between two saves.
+    """
+
+    path: Path
+    spec: dict[str, Any]
+    every: float = 300.0
+
+
+@dataclass
+class Training:
+    """A learner on its way to a number of iterations.
+
+    Attributes:
+        learner: What is trained.
+        iterations: In all.
+        keep_best: Whether to keep the policy of the highest mean true return (experts).
+        rows: The learning curve so far.
+        best: State of the best policy so far.
+        best_row: The row it was found in.
+        seconds: Wall time spent, earlier sittings included.
+    """
+
+    learner: Learner
+    iterations: int
+    keep_best: bool = False
+    rows: list[Row] = field(default_factory=list)
+    best: State | None = None
+    best_row: int = -1
+    seconds: float = 0.0
+
+    def run(
+        self,
+        checkpoint: CheckpointFile | None,
+        on_row: Callable[[Row], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Iterate to the end, saving from time to time; continues from the checkpoint if there is one.
+
+        Raises:
+            Interrupted: `stop` said so; the checkpoint is saved.
+        """
+        if checkpoint is not None and checkpoint.path.exists():
+            self._load(checkpoint)
+        started = saved = time.monotonic()
+        before = self.seconds
+        while self.learner.iteration < self.iterations:
+            sampled_by = self.learner.policy.state() if self.keep_best else None
+            row = self.learner.iterate()
+            self.rows.append(row)
+            if sampled_by is not None and self._is_best(row):
+                self.best, self.best_row = sampled_by, len(self.rows) - 1
+            on_row(row)
+            now = time.monotonic()
+            self.seconds = before + now - started
+            stopping = stop() and self.learner.iteration < self.iterations
+            if checkpoint is not None and (stopping or now - saved >= checkpoint.every):
+                self._save(checkpoint)
+                saved = now
+            if stopping:
+                raise Interrupted
+
+    def _is_best(self, row: Row) -> bool:
+        if row["return_mean"] != row["return_mean"]:  # no episode ended
+            return False
+        # Of equals the later one, which has learned longer.
+        return self.best is None or row["return_mean"] >= self.rows[self.best_row]["return_mean"]
+
+    def _save(self, checkpoint: CheckpointFile) -> None:
+        arrays = {f"learner.{name}": value for name, value in self.learner.state().items()}
+        arrays |= {f"best.{name}": value for name, value in (self.best or {}).items()}
+        content = {
+            "spec": checkpoint.spec,
+            "rows": self.rows,
+            "best_row": self.best_row,
+            "seconds": self.seconds,
+        }
+        checkpoints.write(checkpoint.path, "checkpoint", arrays, content)
+
+    def _load(self, checkpoint: CheckpointFile) -> None:
+        arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
+        if content["spec"] != checkpoint.spec:
+            raise GailbenchError(f"{checkpoint.path} is the checkpoint of another training; remove it to start anew")
+
+        def part(name: str) -> State:
+            return {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
+
+        self.learner.load_state(part("learner"))
+        self.best = part("best") or None
+        self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
+
+
+def curve_csv(rows: list[Row]) -> str:
+    """Return a learning curve as CSV: the columns of `CURVE_COLUMNS`, empty where there is no figure."""
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,298 @@
+"""Trust-region policy optimization (Schulman et al. 2015) and the value function fitted in the same way.
+
+The mathematics are pure functions; `Trpo.step` and `ValueFunction.fit` put them together.
+
+Legend: T steps, N environments, B pairs, O observation, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gailbench.networks import MLP, Activation, Standardizer, assign, flatten
+from gailbench.policy import Policy
+from gailbench.sampling import Batch
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """Settings of a trust-region step (protocol, "Policy optimization").
+
+    Attributes:
+        limit: Size of the trust region: mean KL(old || new) of a policy, mean squared change of a value function.
+        iterations: Conjugate gradient iterations at most.
+        tolerance: Conjugate gradient ends at this squared residual.
+        damping: Added to the curvature's diagonal.
+        subsample: Fraction of the batch, drawn with replacement, for curvature products.
+        halvings: Backtracking steps at most.
+        accept: Fraction of the predicted improvement that is enough.
+        wall: A step may not go beyond this multiple of the limit.
+        smallest_gradient: No step where the largest gradient entry is below.
+    """
+
+    limit: float = 0.01
+    iterations: int = 10
+    tolerance: float = 1e-5
+    damping: float = 0.1
+    subsample: float = 0.1
+    halvings: int = 10
+    accept: float = 0.1
+    wall: float = 2.0
+    smallest_gradient: float = 1e-6
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a trust-region step did.
+
+    Attributes:
+        accepted: Whether the parameters changed.
+        halvings: Times the step was halved.
+        improvement: Of the objective.
+        divergence: Between before and after, in the trust region's measure.
+    """
+
+    accepted: bool
+    halvings: int
+    improvement: float
+    divergence: float
+
+
+def discounted_returns(rewards: Floats, done: NDArray[np.bool_], open_values: Floats, gamma: float) -> Floats:
+    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an ended episode, `open_values` (N,) the
+    last step of an open one."""
+    returns = np.empty_like(rewards)
+    following = open_values
+    for t in reversed(range(len(rewards))):
+        following = rewards[t] + gamma * np.where(done[t], 0.0, following)
+        returns[t] = following
+    return returns
+
+
+def generalized_advantages(
+    rewards: Floats, values: Floats, open_values: Floats, done: NDArray[np.bool_], gamma: float, lam: float
+) -> Floats:
+    """GAE (Schulman et al. 2016, eq. 16): A_t = sum_l (gamma lambda)^l delta_{t+l}, (T, N), with
+    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included."""
+    advantages = np.empty_like(rewards)
+    following_value, following = open_values, np.zeros_like(open_values)
+    for t in reversed(range(len(rewards))):
+        going_on = ~done[t]
+        delta = rewards[t] + gamma * following_value * going_on - values[t]
+        following = delta + gamma * lam * following * going_on
+        advantages[t] = following
+        following_value = values[t]
+    return advantages
+
+
+def conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float) -> Tensor:
+    """Solve A x = b for a positive definite A given as a product; ends at `tolerance` squared residual."""
+    x = torch.zeros_like(b)
+    residual = b.clone()
+    direction = b.clone()
+    norm = residual @ residual
+    for _ in range(iterations):
+        if norm < tolerance:
+            break
+        product = matvec(direction)
+        alpha = norm / (direction @ product)
+        x += alpha * direction
+        residual -= alpha * product
+        new_norm = residual @ residual
+        direction = residual + (new_norm / norm) * direction
+        norm = new_norm
+    return x
+
+
+def trust_region_step(
+    parameters: Iterable[Tensor],
+    gradient: Tensor,
+    curvature: Callable[[Tensor], Tensor],
+    evaluate: Callable[[], tuple[float, float]],
+    settings: TrustRegion,
+) -> StepOutcome:
+    """Maximize an objective within the trust region, in place.
+
+    Args:
+        parameters: What is stepped.
+        gradient: Of the objective, (P,).
+        curvature: v -> H v, H the Hessian of the divergence at the present parameters, undamped.
+        evaluate: () -> (improvement of the objective, divergence) at the parameters as they then are.
+        settings: Trust region.
+    """
+    parameters = list(parameters)
+    if not torch.isfinite(gradient).all() or gradient.abs().max() < settings.smallest_gradient:
+        return StepOutcome(False, 0, 0.0, 0.0)
+
+    def damped(v: Tensor) -> Tensor:
+        return curvature(v) + settings.damping * v
+
+    direction = conjugate_gradient(damped, gradient, settings.iterations, settings.tolerance)
+    # 1/2 s^T H s = limit
+    step = direction * torch.sqrt(2 * settings.limit / (direction @ damped(direction)))
+    predicted = float(gradient @ step)
+    before = flatten(parameters)
+    for halvings in range(settings.halvings + 1):
+        fraction = 0.5**halvings
+        assign(parameters, before + fraction * step)
+        improvement, divergence = evaluate()
+        enough = improvement >= settings.accept * fraction * predicted
+        if enough and divergence <= settings.wall * settings.limit:
+            return StepOutcome(True, halvings, improvement, divergence)
+    assign(parameters, before)
+    return StepOutcome(False, settings.halvings, 0.0, 0.0)
+
+
+def subsample(count: int, fraction: float, generator: np.random.Generator) -> Tensor:
+    """Row indices, drawn with replacement."""
+    return torch.from_numpy(generator.integers(count, size=max(1, round(fraction * count))))
+
+
+def fisher_product(policy: Policy, observations: Tensor) -> Callable[[Tensor], Tensor]:
+    """v -> F v, the Hessian of the mean KL(old || new) over rows of standardized observations (B, O), at the
+    policy's present parameters: J^T M J with M the Fisher information of the distribution's parameters."""
+    linearization = policy.network.linearize(observations)
+    output, free = linearization.output, policy.log_std.detach()
+    size = free.numel()
+
+    def product(v: Tensor) -> Tensor:
+        network, own = v[: v.numel() - size], v[v.numel() - size :]
+        change = policy.distribution.fisher(output, free, linearization.jvp(network))
+        return torch.cat((linearization.vjp(change / len(observations)), policy.distribution.fisher_free(free, own)))
+
+    return product
+
+
+def policy_step(
+    policy: Policy,
+    batch: Batch,
+    advantages: NDArray[np.float32],
+    generator: np.random.Generator,
+    settings: TrustRegion,
+) -> StepOutcome:
+    """Step the policy on the surrogate mean(pi_new / pi_old * A) (Schulman et al. 2015, eq. 14).
+
+    Args:
+        policy: Stepped in place; its standardizer stays as it is.
+        batch: Sampled by this very policy.
+        advantages: Standardized, (B,).
+        generator: Draws the rows for curvature products.
+        settings: Trust region.
+    """
+    distribution = policy.distribution
+    observations = torch.from_numpy(policy.standardizer(batch.rows(batch.observations)))
+    actions = torch.from_numpy(batch.rows(batch.actions))
+    old_output = torch.from_numpy(batch.rows(batch.outputs))
+    old_free = policy.log_std.detach().clone()
+    old_log_probability = torch.from_numpy(batch.rows(batch.log_probabilities))
+    weights = torch.from_numpy(advantages)
+
+    def surrogate(output: Tensor) -> Tensor:
+        log_probability = distribution.log_probability(output, policy.log_std, actions)
+        return (torch.exp(log_probability - old_log_probability) * weights).mean()
+
+    @torch.no_grad()
+    def evaluate() -> tuple[float, float]:
+        output = policy.network(observations)
+        kl = distribution.kl(old_output, old_free, output, policy.log_std).mean()
+        return float(surrogate(output) - before), float(kl)
+
+    objective = surrogate(policy.network(observations))
+    before = objective.detach()
+    parameters = policy.ordered_parameters()
+    gradient = flatten(torch.autograd.grad(objective, parameters, materialize_grads=True))
+    curvature = fisher_product(policy, observations[subsample(len(batch), settings.subsample, generator)])
+    return trust_region_step(parameters, gradient, curvature, evaluate, settings)
+
+
+class ValueFunction:
+    """V(s, t): a network on the standardized observation and t / horizon that predicts standardized returns.
+
+    Args:
+        observation_dim: O.
+        horizon: Time limit, in steps.
+        hidden: Hidden widths.
+        activation: Of the hidden layers.
+        generator: Draws the initial weights.
+        settings: Trust region of a fit; its measure is the mean squared change of the network's output.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        horizon: int,
+        hidden: tuple[int, ...],
+        activation: Activation,
+        generator: np.random.Generator,
+        settings: TrustRegion,
+    ) -> None:
+        self.network = MLP((observation_dim + 1, *hidden, 1), activation, generator)
+        self.horizon = horizon
+        self.settings = settings
+        self.inputs = Standardizer(observation_dim)
+        self.targets = Standardizer(1)
+
+    def _features(self, observations: NDArray[np.float32], times: NDArray[np.int64]) -> Tensor:
+        features = np.empty((len(observations), observations.shape[1] + 1), dtype=np.float32)
+        features[:, :-1] = self.inputs(observations)
+        features[:, -1] = times / self.horizon
+        return torch.from_numpy(features)
+
+    @torch.no_grad()
+    def predict(self, observations: NDArray[np.float32], times: NDArray[np.int64]) -> Floats:
+        """Values (B,) at observations (B, O) and times (B,)."""
+        return self.targets.invert(self.network(self._features(observations, times)).numpy())[:, 0]
+
+    def predict_batch(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Values (T, N) of a batch and (N,) of what follows its last step."""
+        values = self.predict(batch.rows(batch.observations), batch.times.reshape(-1))
+        return values.reshape(batch.times.shape), self.predict(batch.open_observations, batch.open_times)
+
+    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator) -> StepOutcome:
+        """One trust-region step on the mean squared error against returns (T, N), after the standardizers have
+        seen this batch."""
+        self.inputs.update(batch.rows(batch.observations))
+        self.targets.update(returns.reshape(-1, 1))
+        features = self._features(batch.rows(batch.observations), batch.times.reshape(-1))
+        target = torch.from_numpy(self.targets(returns.reshape(-1, 1)))
+
+        output = self.network(features)
+        objective = -torch.square(output - target).mean()
+        before, old = objective.detach(), output.detach()
+        parameters = list(self.network.parameters())
+        gradient = flatten(torch.autograd.grad(objective, parameters))
+        rows = features[subsample(len(batch), self.settings.subsample, generator)]
+        linearization = self.network.linearize(rows)
+
+        def curvature(v: Tensor) -> Tensor:
+            return linearization.vjp(linearization.jvp(v) * (2 / len(rows)))
+
+        @torch.no_grad()
+        def evaluate() -> tuple[float, float]:
+            new = self.network(features)
+            improvement = -torch.square(new - target).mean() - before
+            return float(improvement), float(torch.square(new - old).mean())
+
+        return trust_region_step(parameters, gradient, curvature, evaluate, self.settings)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything the next fit depends on."""
+        return {
+            "network": flatten(self.network.parameters()).numpy(),
+            **{f"inputs.{k}": v for k, v in self.inputs.state().items()},
+            **{f"targets.{k}": v for k, v in self.targets.state().items()},
+        }
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Continue from what `state` returned."""
+        assign(self.network.parameters(), torch.from_numpy(np.asarray(state["network"], dtype=np.float32)))
+        for name, standardizer in (("inputs.", self.inputs), ("targets.", self.targets)):
+            standardizer.load_state({k.removeprefix(name): v for k, v in state.items() if k.startswith(name)})

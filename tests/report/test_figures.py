@@ -1,0 +1,126 @@
+"""The figures as objects: panels, lines, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gailbench.report import figures
+from gailbench.report.load import load_curves, load_results
+from gailbench.report.table import paper_table, run_scores
+
+WriteRun = Callable[..., Path]
+
+
+def _labels(figure: Figure, panel: int) -> set[str]:
+    return {
+        label
+        for line in figure.axes[panel].get_lines()
+        if not (label := str(line.get_label())).startswith("_")
+    }
+
+
+def _curves(task: str, results: Path, baselines: pd.DataFrame) -> Figure:
+    loaded = load_results(results)
+    scores = run_scores(loaded, baselines)
+    curves, _ = load_curves(loaded.runs[loaded.runs["algorithm"] != "bc"])
+    curves = curves.merge(scores[["run", "method", "trajectories"]], on="run")
+    return figures.curves_figure(task, paper_table(loaded, baselines), scores, curves, baselines)
+
+
+def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for seed in (0, 1):
+        write_run(trajectories=4, seed=seed, returns=[20.0 + 40 * seed])
+    write_run(trajectories=18, returns=[90.0])
+    loaded = load_results(results)
+    figure = figures.figure1a(paper_table(loaded, baselines), run_scores(loaded, baselines))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:8] == [
+        *("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")
+    ]
+    paper = {"BC, paper", "FEM, paper", "GTAL, paper", "GAIL, paper"}
+    assert _labels(figure, titles.index("ant")) == paper
+    walker = figure.axes[titles.index("walker")]
+    assert _labels(figure, titles.index("walker")) == paper | {"GAIL"}
+    (ours,) = [line for line in walker.get_lines() if line.get_label() == "GAIL"]
+    assert list(pd.Series(ours.get_ydata()).fillna(-1)) == [0.4, -1, 0.9, -1]  # gaps stay gaps
+    lines = [np.asarray(path.vertices)[:, 1] for path in walker.collections[1].get_paths()]
+    assert [sorted(line) for line in lines if np.isfinite(line).all()] == [[0.2, 0.6]]  # lowest, highest seed
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "ant FEM, paper (-1.18 to -1.02)" in caption
+    assert walker.get_ylim() == figures.VIEW
+
+
+def test_figure_1b_has_a_line_per_entropy_weight(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", settings="entropy_weight-0.001", returns=[-10.0])
+    loaded = load_results(results)
+    figure = figures.figure1b(paper_table(loaded, baselines), run_scores(loaded, baselines))
+    assert _labels(figure, 0) == {
+        *("BC, paper", "GAIL λ = 0, paper", "GAIL λ = 0.001, paper", "GAIL λ = 0.01, paper"),
+        "GAIL λ = 0.001",
+    }
+
+
+def test_curves_have_a_column_per_size_and_a_row_per_quantity(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for trajectories in (4, 11):
+        for seed in (0, 2):
+            write_run(trajectories=trajectories, seed=seed)
+    write_run(algorithm="fem", trajectories=11)
+    write_run(algorithm="bc", trajectories=4, returns=[33.0])
+    figure = _curves("walker", results, baselines)
+    assert len(figure.axes) == 2 * (1 + len(figures.DIAGNOSTIC_ROWS))
+    assert [figure.axes[i].get_title() for i in (0, 1)] == ["4 trajectories", "11 trajectories"]
+    assert _labels(figure, 0) == {"GAIL", "BC"}
+    assert _labels(figure, 1) == {"GAIL", "FEM"}
+    assert _labels(figure, 5) == {"GAIL, expert accuracy", "GAIL, policy accuracy"}
+    (gail,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "GAIL"]
+    assert list(gail.get_xdata()) == [0.05, 0.1, 0.15]  # millions of steps
+    assert list(gail.get_ydata()) == [101, 201, 301]  # the mean of two seeds
+    assert len(figure.axes[0].collections) == 1  # the band over seeds
+
+
+def test_curves_of_behavioral_cloning_alone_are_its_level(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(algorithm="bc", returns=[33.0])
+    figure = _curves("walker", results, baselines)
+    assert len(figure.axes) == 1
+    assert _labels(figure, 0) == {"BC"}
+
+
+def test_long_curves_are_averaged_to_what_a_panel_shows(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(iterations_of_curve=500)
+    figure = _curves("walker", results, baselines)
+    (gail,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "GAIL"]
+    assert list(gail.get_ydata()[:2]) == [300, 800]  # of iterations 1 to 5, 6 to 10
+    assert len(gail.get_ydata()) == 100
+
+
+def test_drawing_leaves_the_users_matplotlib_settings_alone(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run()
+    before = dict(matplotlib.rcParams)
+    files = figures.render(_curves("walker", results, baselines))
+    assert dict(matplotlib.rcParams) == before
+    assert files["png"].startswith(b"\x89PNG")
+    assert files["svg"].lstrip().startswith(b"<?xml")
+
+
+def test_an_algorithm_has_one_color() -> None:
+    assert figures.STYLES["GAIL"] == figures.STYLES["GAIL λ = 0"]
+    colors = [color for name, (color, _) in figures.STYLES.items() if name != "GAIL λ = 0"]
+    assert len(set(colors)) == len(colors)

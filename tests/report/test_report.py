@@ -1,0 +1,69 @@
+"""The report as a whole: which files, and that they depend on the results alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gailbench.errors import GailbenchError
+from gailbench.report import write_report
+
+WriteRun = Callable[..., Path]
+
+
+def test_an_empty_folder_gives_the_papers_numbers_and_a_remark(
+    results: Path, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    report = write_report(results, tmp_path / "deep" / "out", baselines)
+    assert [file.name for file in report.files] == ["table.csv", "table.md"]
+    assert report.remarks[0].startswith(f"no complete runs under {results / 'runs'}")
+    assert (tmp_path / "deep" / "out" / "table.md").read_text() == report.markdown
+    assert pd.read_csv(report.files[0])["paper_mean"].notna().sum() == 136
+
+
+def test_the_same_results_give_the_same_bytes(
+    results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    write_run(seed=0)
+    write_run(seed=1)
+    write_run(algorithm="bc")
+    write_run(settings="iterations-100", iterations=100)
+    contents = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        report = write_report(results, out, baselines)
+        assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in report.files)
+        contents.append({path.name: path.read_bytes() for path in report.files})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {
+        *("table.csv", "table.md", "other_settings.csv"),
+        *(
+            f"{name}.{suffix}"
+            for name in ("figure1a", "figure1b", "curves_walker")
+            for suffix in ("png", "svg")
+        ),
+    }
+    assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000
+
+
+def test_files_of_an_earlier_report_are_named(results: Path, tmp_path: Path, baselines: pd.DataFrame) -> None:
+    (tmp_path / "curves_ant.png").touch()
+    report = write_report(results, tmp_path, baselines)
+    assert report.remarks[-1].endswith("from an earlier report, not part of this one: curves_ant.png")
+
+
+def test_an_output_that_is_a_file_is_an_error_in_one_line(
+    results: Path, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(GailbenchError, match=r"cannot be written to .*out \(File exists\); choose another"):
+        write_report(results, tmp_path / "out", baselines)
+
+
+def test_importing_the_report_does_not_import_matplotlib() -> None:
+    command = "import sys, gailbench.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0

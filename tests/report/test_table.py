@@ -1,0 +1,169 @@
+"""The numbers of the tables, by hand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gailbench.report.load import load_results
+from gailbench.report.table import (
+    COLUMNS,
+    OTHER_COLUMNS,
+    other_settings_table,
+    paper_table,
+    run_scores,
+    table_csv,
+    table_markdown,
+    table_remarks,
+)
+
+WriteRun = Callable[..., Path]
+
+
+def _lines(text: str, start: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+def test_mean_and_std_pool_the_trajectories_of_all_seeds(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(seed=0, returns=[10.0, 20.0, 30.0])
+    write_run(seed=1, returns=[100.0])
+    table = paper_table(load_results(results), baselines)
+    cell = table[table["seeds"] > 0].iloc[0]
+    assert (cell["task"], cell["algorithm"], cell["trajectories"]) == ("walker", "gail", 11)
+    assert (cell["seeds"], cell["episodes"]) == (2, 4)
+    assert cell["mean"] == pytest.approx(40)  # not 60, the mean of the seeds' means
+    assert cell["std"] == pytest.approx(1250**0.5)  # (30² + 20² + 10² + 60²) / 4
+    assert cell["normalized_mean"] == pytest.approx(0.4)
+    assert cell["paper_mean"] == 6850.27
+    assert cell["paper_normalized_mean"] == pytest.approx((6850.27 - 0.57) / (6717.08 - 0.57))
+
+
+def test_normalized_scores_start_at_random_and_end_at_the_expert(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", algorithm="bc", returns=[-60.0])  # random -50, expert 0
+    write_run(task="reacher", algorithm="bc", seed=1, returns=[0.0, 0.0])
+    loaded = load_results(results)
+    assert list(run_scores(loaded, baselines)["normalized_mean"]) == pytest.approx([-0.2, 1.0])
+    table = paper_table(loaded, baselines)
+    assert table.loc[table["seeds"] > 0, "normalized_mean"].item() == pytest.approx(0.6)
+
+
+def test_without_runs_our_columns_are_empty(results: Path, baselines: pd.DataFrame) -> None:
+    text = table_csv(paper_table(load_results(results), baselines))
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+    assert len(text.splitlines()) == 137
+    assert text.splitlines()[1] == "cartpole,bc,,1,0,0,,,,72.02,35.82,0.2943317159"
+    frame = pd.read_csv(io.StringIO(text))
+    assert list(frame["task"].unique()) == [
+        *("cartpole", "acrobot", "mountaincar", "reacher", "halfcheetah"),
+        *("hopper", "walker", "ant", "humanoid"),
+    ]
+    assert frame[["mean", "std", "normalized_mean"]].isna().all(axis=None)
+
+
+def test_csv_counts_are_whole_and_weights_short(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", settings="entropy_weight-0.001", returns=[-25.0, -25.0])
+    text = table_csv(paper_table(load_results(results), baselines))
+    assert _lines(text, "reacher,gail,0.001,11,") == [
+        "reacher,gail,0.001,11,1,2,-25,0,0.5," + _lines(text, "reacher,gail,0.001,11,")[0].split(",", 9)[9]
+    ]
+    assert _lines(text, "reacher,gail,0,11,")[0].startswith("reacher,gail,0,11,0,0,,,,")
+
+
+def test_a_missing_baseline_leaves_the_score_empty_and_is_said(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="ant", returns=[1.0])
+    loaded = load_results(results)
+    table = paper_table(loaded, baselines)
+    assert "ant,gail,0,11,1,1,1,0,,3306" in table_csv(table)
+    assert table_remarks(loaded, table) == [
+        "no normalized scores without our own random and expert returns: ant"
+    ]
+
+
+def test_sizes_and_algorithms_that_only_we_have_follow_the_tasks_own(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(trajectories=50, returns=[5.0])
+    write_run(algorithm="mine", trajectories=4, returns=[6.0])
+    table = paper_table(load_results(results), baselines)
+    walker = table[table["task"] == "walker"].reset_index()
+    assert len(table) == 138
+    assert list(walker["algorithm"][-2:]) == ["mine", "gail"]
+    assert _lines(table_csv(table), "walker,gail,0,50") == ["walker,gail,0,50,1,1,5,0,0.05,,,"]
+    assert "| Task | Trajectories | BC | FEM | GTAL | GAIL | mine |" in table_markdown(table, baselines)
+
+
+def test_other_settings_never_share_a_cell_with_the_papers(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(returns=[10.0])
+    write_run(settings="iterations-100", iterations=100, returns=[90.0])
+    write_run(settings="entropy_weight-0.001", returns=[70.0, 80.0])
+    loaded = load_results(results)
+    table = paper_table(loaded, baselines)
+    assert len(table) == 136
+    assert list(table.loc[table["seeds"] > 0, "mean"]) == [10.0]
+    others = table_csv(other_settings_table(loaded, baselines), OTHER_COLUMNS).splitlines()
+    assert others[0].startswith("task,settings,algorithm,entropy_weight,trajectories,seeds,episodes,mean")
+    assert others[1].startswith("walker,entropy_weight-0.001,gail,0.001,11,1,2,75,5,0.75,")
+    assert others[2].startswith("walker,iterations-100,gail,0,11,1,1,90,0,0.9,6850.27,")
+    assert table_remarks(loaded, table) == [
+        "2 runs with other settings than the paper's (settings=entropy_weight-0.001: 1, "
+        "settings=iterations-100: 1) are not in the table; see other_settings.csv"
+    ]
+
+
+def test_mixed_experts_are_pooled_and_said(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(seed=0, expert_sha256="a" * 64)
+    write_run(seed=1, expert_sha256="b" * 64)
+    loaded = load_results(results)
+    table = paper_table(loaded, baselines)
+    assert table["seeds"].max() == 2
+    remarks = table_remarks(loaded, table)
+    assert len(remarks) == 1
+    assert remarks[0].startswith("walker, GAIL, 11 trajectories, settings=paper: runs with different expert")
+    assert "aaaaaaaa, bbbbbbbb" in remarks[0]
+
+
+def test_markdown_puts_ours_above_the_papers_and_says_how_many_seeds(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for seed in range(3):
+        write_run(task="cartpole", trajectories=4, seed=seed, returns=[200.0])
+    write_run(task="walker", returns=[4000.0, 5000.0])
+    text = table_markdown(paper_table(load_results(results), baselines), baselines)
+    (row,) = [line for line in text.splitlines() if "(3/7 seeds)" in line]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[1:3] == ["4", "–<br>paper 169.2 ± 59.8"]  # noqa: RUF001
+    assert cells[-1] == "200.0 ± 0.0 (3/7 seeds)<br>paper 200.0 ± 0.0"
+    assert "| 4500.0 ± 500.0 (1 seed)<br>paper 6850.3 ± 39.2 |" in text
+    assert "| 45.00 / 1.02 |" in text
+    assert "No runs yet: acrobot, mountaincar, reacher, halfcheetah, hopper, ant, humanoid." in text
+
+
+def test_reachers_entropy_weights_have_a_table_of_their_own(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="walker", returns=[1.0])
+    for number, settings in enumerate(("paper", "entropy_weight-0.001", "entropy_weight-0.01"), start=1):
+        write_run(task="reacher", trajectories=4, settings=settings, returns=[-float(number)])
+    text = table_markdown(paper_table(load_results(results), baselines), baselines)
+    lines = text.splitlines()
+    start = lines.index("| Task | Trajectories | BC | GAIL λ = 0 | GAIL λ = 0.001 | GAIL λ = 0.01 |")
+    cells = lines[start + 2].split(" | ")
+    assert cells[0] == "| reacher"
+    assert [cell.split(" ")[0] for cell in cells[3:]] == ["-1.00", "-2.00", "-3.00"]
+    assert "paper -67.23 ± 88.99" in cells[3]
