@@ -40,34 +40,35 @@ class MLP(nn.Module):
                 weight[:] = generator.uniform(-bound, bound, (inputs, outputs))
             self.weights.append(nn.Parameter(torch.from_numpy(weight)))
             self.biases.append(nn.Parameter(torch.zeros(outputs)))
+        # Parameters are only ever changed in place, so these see every change; walking a ParameterList is slow.
+        self._layers = list(zip(self.weights, self.biases, strict=True))
+        self._numpy_layers = [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for weight, bias in self._layers[:-1]:
             x = torch.addmm(bias, x, weight)
             x = torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)
-        return torch.addmm(self.biases[-1], x, self.weights[-1])
+        weight, bias = self._layers[-1]
+        return torch.addmm(bias, x, weight)
 
     def numpy_forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, I) -> (B, O) in NumPy, for a few rows: PyTorch's cost per call is several times higher."""
-        layers = [
-            (weight.detach().numpy(), bias.detach().numpy())
-            for weight, bias in zip(self.weights, self.biases, strict=True)
-        ]
-        for weight, bias in layers[:-1]:
+        for weight, bias in self._numpy_layers[:-1]:
             x = x @ weight
             x += bias
             if self.activation == "tanh":
                 np.tanh(x, out=x)
             else:
                 np.maximum(x, LEAKY_SLOPE * x, out=x)
-        return x @ layers[-1][0] + layers[-1][1]
+        weight, bias = self._numpy_layers[-1]
+        return x @ weight + bias
 
     @torch.no_grad()
     def linearize(self, x: Tensor) -> Linearization:
         """Return the network's Jacobian at rows x (B, I), as a pair of products."""
         inputs, slopes = [], []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for weight, bias in self._layers[:-1]:
             inputs.append(x)
             x = torch.addmm(bias, x, weight)
             if self.activation == "tanh":
@@ -77,8 +78,9 @@ class MLP(nn.Module):
                 slopes.append(torch.where(x > 0, 1.0, LEAKY_SLOPE))
                 x = nn.functional.leaky_relu(x, LEAKY_SLOPE)
         inputs.append(x)
-        output = torch.addmm(self.biases[-1], x, self.weights[-1])
-        return Linearization([w.detach() for w in self.weights], inputs, slopes, output)
+        weight, bias = self._layers[-1]
+        output = torch.addmm(bias, x, weight)
+        return Linearization([weight.detach() for weight, _ in self._layers], inputs, slopes, output)
 
 
 class Linearization:

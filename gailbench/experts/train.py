@@ -18,6 +18,7 @@ from gailbench.experts.recipes import Recipe
 from gailbench.files import sha256, write_atomic
 from gailbench.paper import published_baselines
 from gailbench.policy import Policy, policy_bytes
+from gailbench.simulation.mujoco import log_warnings
 from gailbench.streams import stream
 from gailbench.tasks import Task
 from gailbench.training import CheckpointFile, Row, Training, curve_csv
@@ -114,6 +115,7 @@ def gymnasium_returns(
 
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
+    log_warnings()
     env: Any = gymnasium.make(task.environment, max_episode_steps=task.horizon, disable_env_checker=True).unwrapped
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)

@@ -11,6 +11,7 @@ Legend: N environments, O observation, A action.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -229,6 +230,22 @@ RULES: dict[str, Rules] = {
     ),
 }
 
+_logger = logging.getLogger(__name__)
+
+
+def log_warnings() -> None:
+    """Send MuJoCo's warnings to `logging`, instead of a MUJOCO_LOG.TXT in the current folder.
+
+    The deprecation in half-cheetah's model is left out: models are Gymnasium's, and a user cannot mend it.
+    """
+
+    def warn(message: str) -> None:
+        if "is deprecated" not in message:
+            _logger.warning(message)
+
+    mujoco.set_mju_user_warning(warn)
+
+
 # Everything that the next step depends on, qacc_warmstart included.
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -239,6 +256,7 @@ class MujocoPhysics:
     discrete = False
 
     def __init__(self, environment: str, num_envs: int) -> None:
+        log_warnings()
         self.rules = RULES[environment]
         self.num_envs = num_envs
         path = files("gymnasium") / "envs" / "mujoco" / "assets" / self.rules.xml
