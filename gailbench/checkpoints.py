@@ -1,6 +1,7 @@
 """Arrays and JSON in one safetensors file, without pickle, written whole or not at all: policies and checkpoints.
 
-Format: tensors by name; the header's metadata holds `format` (an integer), `kind` and `content` (JSON).
+Format: tensors by name; the header's metadata holds, under "gailbench", JSON with `format` (an integer), `kind` and
+`content`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from gailbench.errors import GailbenchError
+from gailbench.errors import GailbenchError, first_line
 from gailbench.files import write_atomic
 
 # Changes when what a file's content means, or the computation that it continues, changes.
 FORMAT = 1
+KEY = "gailbench"
 
 
 def to_bytes(kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> bytes:
     """Return the file's bytes; equal input gives equal bytes."""
-    metadata = {"format": str(FORMAT), "kind": kind, "content": json.dumps(content, sort_keys=True)}
-    return save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, metadata)
+    # One key only: safetensors writes several in random order.
+    header = json.dumps({"format": FORMAT, "kind": kind, "content": content}, sort_keys=True)
+    return save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, {KEY: header})
 
 
 def write(path: Path, kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> None:
@@ -44,16 +47,16 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as stream:
-            metadata = stream.metadata() or {}
+            header = json.loads((stream.metadata() or {}).get(KEY, "{}"))
+            if header.get("kind") != kind:
+                raise GailbenchError(f"{path} is a safetensors file, but not a {kind} of gailbench")
+            if header.get("format") != FORMAT:
+                raise GailbenchError(
+                    f"{path} has format {header.get('format')}; this version of gailbench reads format {FORMAT}"
+                )
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return arrays, header["content"]
     except FileNotFoundError:
         raise GailbenchError(f"no {kind} file at {path}") from None
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise GailbenchError(f"{path} is not a readable {kind} file ({error})") from None
-    if metadata.get("kind") != kind:
-        raise GailbenchError(f"{path} is a safetensors file, but not a {kind} of gailbench")
-    if metadata.get("format") != str(FORMAT):
-        raise GailbenchError(
-            f"{path} has format {metadata.get('format')}; this version of gailbench reads format {FORMAT}"
-        )
-    return arrays, json.loads(metadata["content"])
+    except (OSError, safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise GailbenchError(f"{path} is not a readable {kind} file ({first_line(error)})") from None

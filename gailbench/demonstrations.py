@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.errors import GailbenchError
+from gailbench.errors import GailbenchError, first_line
 from gailbench.files import sha256, write_atomic
 from gailbench.policy import Policy
 from gailbench.sampling import Sampler
@@ -22,6 +23,30 @@ from gailbench.streams import stream
 from gailbench.tasks import Task
 
 FORMAT = 1
+
+# What reading a damaged or foreign archive can raise: a flipped bit may hit any part of the zip format.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# Name, kinds of dtype and numbers of axes of each array.
+_ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    ("observations", "f", (2,)),
+    ("actions", "fi", (1, 2)),
+    ("rewards", "f", (1,)),
+    ("lengths", "i", (1,)),
+    ("terminated", "b", (1,)),
+    ("truncated", "b", (1,)),
+    ("final_observations", "f", (2,)),
+    ("offsets", "i", (1,)),
+)
 
 
 @dataclass(frozen=True)
@@ -196,28 +221,28 @@ def read(path: Path) -> Demonstrations:
             content = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError, TypeError) as error:
+    except _UNREADABLE as error:
         raise GailbenchError(
-            f"{path} is not a readable demonstrations file ({_first_line(error)}); "
+            f"{path} is not a readable demonstrations file ({first_line(error)}); "
             "sample it again with 'gailbench demos sample'"
         ) from None
     missing = {"format", *(f.name for f in fields(Demonstrations))} - set(content)
     if missing:
         raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")
-    if (version := int(content.pop("format"))) != FORMAT:
-        raise GailbenchError(f"{path} has demonstrations format {version}; this version reads {FORMAT}")
-    scalars: dict[str, Any] = {
-        "task": str(content.pop("task")),
-        "num_actions": int(content.pop("num_actions")),
-        "expert_sha256": str(content.pop("expert_sha256")),
-        "seed": int(content.pop("seed")),
-    }
-    arrays: dict[str, Any] = {f.name: content[f.name] for f in fields(Demonstrations) if f.name not in scalars}
-    demonstrations = Demonstrations(**scalars, **arrays)
     try:
+        if (version := int(content.pop("format"))) != FORMAT:
+            raise GailbenchError(f"{path} has demonstrations format {version}; this version reads {FORMAT}")
+        scalars: dict[str, Any] = {
+            "task": str(content.pop("task")),
+            "num_actions": int(content.pop("num_actions")),
+            "expert_sha256": str(content.pop("expert_sha256")),
+            "seed": int(content.pop("seed")),
+        }
+        arrays: dict[str, Any] = {f.name: content[f.name] for f in fields(Demonstrations) if f.name not in scalars}
+        demonstrations = Demonstrations(**scalars, **arrays)
         check(demonstrations)
-    except ValueError as error:
-        raise GailbenchError(f"demonstrations in {path} are damaged: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise GailbenchError(f"demonstrations in {path} are damaged: {first_line(error)}") from None
     return demonstrations
 
 
@@ -228,8 +253,17 @@ def check(demonstrations: Demonstrations) -> None:
         ValueError: What is wrong, where, and what was expected.
     """
     d = demonstrations
-    if d.observations.ndim != 2 or d.actions.ndim not in (1, 2) or d.lengths.ndim != 1 or not len(d.lengths):
-        raise ValueError("observations, actions and lengths must have 2, 1 or 2, and 1 axes")
+    for name, kinds, axes in _ARRAYS:
+        values = getattr(d, name)
+        if values.dtype.kind not in kinds or values.ndim not in axes:
+            raise ValueError(
+                f"{name} is an array of {values.dtype} with {values.ndim} axes, expected kind {' or '.join(kinds)} "
+                f"with {' or '.join(map(str, axes))} axes"
+            )
+    if d.actions.dtype.kind != ("i" if d.discrete else "f"):
+        raise ValueError("discrete actions must be integers on one axis, continuous ones floats on two")
+    if not len(d.lengths):
+        raise ValueError("there is no trajectory")
     pairs, trajectories = len(d.observations), len(d.lengths)
     if (d.lengths < 1).any() or int(d.lengths.sum()) != pairs:
         raise ValueError(f"lengths sum to {d.lengths.sum()}, but there are {pairs} observations")
@@ -256,7 +290,3 @@ def check(demonstrations: Demonstrations) -> None:
         raise ValueError(f"actions must lie in 0 to {d.num_actions - 1}")
     if not d.discrete and d.actions.shape[1] != d.num_actions:
         raise ValueError(f"actions have {d.actions.shape[1]} numbers, expected {d.num_actions}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

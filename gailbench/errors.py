@@ -10,6 +10,11 @@ class GailbenchError(Exception):
     """A user's mistake or a condition that the user can mend: what, which value was seen, what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'walker'?" for a near miss, else the list of what is known."""
     names = list(known)

@@ -40,9 +40,8 @@ class MLP(nn.Module):
                 weight[:] = generator.uniform(-bound, bound, (inputs, outputs))
             self.weights.append(nn.Parameter(torch.from_numpy(weight)))
             self.biases.append(nn.Parameter(torch.zeros(outputs)))
-        # Parameters are only ever changed in place, so these see every change; walking a ParameterList is slow.
+        # Walking a ParameterList takes longer than a small matrix product.
         self._layers = list(zip(self.weights, self.biases, strict=True))
-        self._numpy_layers = [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
@@ -54,14 +53,15 @@ class MLP(nn.Module):
 
     def numpy_forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, I) -> (B, O) in NumPy, for a few rows: PyTorch's cost per call is several times higher."""
-        for weight, bias in self._numpy_layers[:-1]:
+        layers = [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
+        for weight, bias in layers[:-1]:
             x = x @ weight
             x += bias
             if self.activation == "tanh":
                 np.tanh(x, out=x)
             else:
                 np.maximum(x, LEAKY_SLOPE * x, out=x)
-        weight, bias = self._numpy_layers[-1]
+        weight, bias = layers[-1]
         return x @ weight + bias
 
     @torch.no_grad()

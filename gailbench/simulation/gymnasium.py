@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.errors import GailbenchError, nearest
+from gailbench.errors import GailbenchError, first_line, nearest
 
 
 class GymnasiumPhysics:
@@ -32,8 +32,8 @@ class GymnasiumPhysics:
             hint = nearest(environment, gymnasium.registry)
             hint = hint if "did you mean" in hint else ""
             raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-        except gymnasium.error.Error as error:
-            raise GailbenchError(f"Gymnasium cannot make '{environment}': {error}") from None
+        except (gymnasium.error.Error, ImportError) as error:
+            raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
             raise GailbenchError(

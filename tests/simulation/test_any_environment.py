@@ -1,0 +1,175 @@
+"""Any other Gymnasium environment runs through Gymnasium's vector API, or is refused in one line."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+from gailbench.errors import GailbenchError
+from gailbench.simulation import make
+
+N = 2
+
+
+class Recorder(gymnasium.Env):
+    """Observes the action that it was given; its three actions are called 5, 6 and 7."""
+
+    observation_space = gymnasium.spaces.Box(0, 10, (1,), np.float64)
+    action_space = gymnasium.spaces.Discrete(3, start=5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1), {}
+
+    def step(self, action):
+        return np.array([float(action)]), float(action), False, False, {}
+
+
+class Images(Recorder):
+    observation_space = gymnasium.spaces.Box(0, 1, (2, 2), np.float64)
+
+
+class Switches(Recorder):
+    action_space = gymnasium.spaces.MultiBinary(3)
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    for kind in (Recorder, Images, Switches):
+        gymnasium.register(f"Gailbench{kind.__name__}-v0", entry_point=kind, disable_env_checker=True)
+    yield
+    for kind in (Recorder, Images, Switches):
+        del gymnasium.registry[f"Gailbench{kind.__name__}-v0"]
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")  # CartPole-v0: discrete, and not one of our own
+@pytest.mark.parametrize(
+    ("environment", "horizon"),
+    [("Pendulum-v1", 40), ("MountainCarContinuous-v0", 300), ("CartPole-v0", 15)],
+)
+def test_steps_equal_gymnasium(environment, horizon):
+    rng = np.random.default_rng(0)
+    simulator = make(environment, horizon, N, np.random.default_rng(1))
+    references = []
+
+    def start(row):
+        """Put Gymnasium's environment into the state that the simulator's has drawn."""
+        env = references[row]
+        env.reset()
+        env.unwrapped.state = np.array(simulator.physics._envs.envs[row].unwrapped.state)
+        if environment == "Pendulum-v1":
+            env.unwrapped.last_u = None
+
+    for row in range(N):
+        references.append(gymnasium.make(environment, max_episode_steps=horizon))
+        references[row].reset(seed=0)
+        start(row)
+    terminations = truncations = 0
+    for _ in range(1_000):
+        if simulator.discrete:
+            actions = rng.integers(simulator.action_dim, size=N)
+        elif environment == "MountainCarContinuous-v0":  # along the velocity, to reach the flag
+            actions = np.sign(simulator.observations[:, 1:]).astype(np.float64) * 1.5
+        else:
+            actions = 2 * references[0].action_space.high * rng.standard_normal((N, simulator.action_dim))
+        step = simulator.step(actions)
+        for row, env in enumerate(references):
+            action = int(actions[row]) if simulator.discrete else actions[row]
+            observation, reward, terminated, truncated, _ = env.step(action)
+            assert np.array_equal(step.observations[row], observation)
+            assert step.rewards[row] == reward
+            assert (step.terminated[row], step.truncated[row]) == (terminated, truncated)
+            if terminated or truncated:
+                start(row)
+        terminations += int(step.terminated.sum())
+        truncations += int(step.truncated.sum())
+    assert (terminations > N) == (environment != "Pendulum-v1")
+    assert (truncations > N) == (environment != "MountainCarContinuous-v0")
+
+
+def test_initial_states_are_drawn_by_the_generator():
+    def starts(seed):
+        simulator = make("Pendulum-v1", 3, 5, np.random.default_rng(seed))
+        first = simulator.observations.copy()
+        for _ in range(3):
+            simulator.step(np.zeros((5, 1)))
+        return np.concatenate((first, simulator.observations))
+
+    assert np.array_equal(starts(0), starts(0))
+    assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 20
+
+
+def test_discrete_actions_count_from_zero_whatever_the_space_calls_them():
+    simulator = make("GailbenchRecorder-v0", 9, 3, np.random.default_rng(0))
+    assert (simulator.discrete, simulator.action_dim) == (True, 3)
+    step = simulator.step(np.array([0, 1, 2]))
+    assert step.observations[:, 0].tolist() == [5, 6, 7]
+    assert step.rewards.tolist() == [5, 6, 7]
+
+
+def test_raw_actions_reach_the_environment_unclipped():
+    """The car's cost is 0.1 times the raw action's square."""
+    simulator = make("MountainCarContinuous-v0", 9, 2, np.random.default_rng(0))
+    step = simulator.step(np.array([[10.0], [-20.0]]))
+    assert step.rewards == pytest.approx([-10.0, -40.0])
+
+
+@pytest.mark.parametrize(
+    ("environment", "hint"),
+    [
+        ("Pendulun-v1", "did you mean 'Pendulum-v1'?"),
+        ("Hoper-v5", "did you mean 'Hopper-v5'?"),
+        ("CartPole-v7", "did you mean 'CartPole-v1'?"),
+    ],
+)
+def test_unknown_environments_name_the_nearest(environment, hint):
+    with pytest.raises(GailbenchError) as caught:
+        make(environment, 10, 1, np.random.default_rng(0))
+    message = str(caught.value)
+    assert environment in message
+    assert hint in message
+    assert "\n" not in message
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+@pytest.mark.parametrize(
+    "environment",
+    [
+        "Nothing like it-v0",
+        "not an id",
+        "",
+        "Hopper-v2",  # registered, but moved out of Gymnasium
+        "no_such_module:Task-v0",
+    ],
+)
+def test_environments_that_cannot_be_made_are_named_in_one_line(environment):
+    with pytest.raises(GailbenchError) as caught:
+        make(environment, 10, 1, np.random.default_rng(0))
+    assert f"'{environment}'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "space"),
+    [
+        ("FrozenLake-v1", "Discrete(16)"),
+        ("GailbenchImages-v0", "(2, 2)"),
+        ("GailbenchSwitches-v0", "MultiBinary(3)"),
+    ],
+)
+def test_unsupported_spaces_are_named(environment, space):
+    with pytest.raises(GailbenchError) as caught:
+        make(environment, 10, 1, np.random.default_rng(0))
+    message = str(caught.value)
+    assert f"'{environment}'" in message
+    assert space in message
+    assert "\n" not in message
+
+
+def test_a_state_that_cannot_be_saved_is_refused():
+    simulator = make("Pendulum-v1", 10, 1, np.random.default_rng(0))
+    with pytest.raises(NotImplementedError):
+        simulator.state()
+    with pytest.raises(NotImplementedError):
+        simulator.load_state({})
