@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gailbench.state import State
+
 Activation = Literal["tanh", "leaky_relu"]
 LEAKY_SLOPE = 0.01
 
@@ -200,7 +202,7 @@ class Standardizer:
         """(..., dim) standardized values -> values."""
         return standardized * (self.std + (self.EPSILON if self.count else 0.0)) + self.mean
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return all it is made of."""
         return {
             "count": np.array([self.count]),
@@ -209,7 +211,7 @@ class Standardizer:
             "sum_squares": self._sum_squares.copy(),
         }
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         self.count = float(state["count"][0])
         self._shift = np.array(state["shift"], dtype=np.float64)

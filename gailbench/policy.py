@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gailbench import checkpoints
 from gailbench.errors import GailbenchError
 from gailbench.networks import MLP, Activation, Standardizer, flatten
+from gailbench.state import State, join, part
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -174,6 +175,11 @@ class Policy(nn.Module):
             return self.distribution.mode(output), output
         return self.distribution.sample(output, self.log_std.detach().numpy(), noise), output
 
+    @torch.inference_mode()
+    def mean_entropy(self, output: NDArray[np.float32]) -> float:
+        """Mean entropy of the action distributions that the outputs (B, A) stand for."""
+        return float(self.distribution.entropy(torch.from_numpy(output), self.log_std).mean())
+
     def configuration(self) -> dict[str, Any]:
         """What `Policy(**configuration)` needs to be made again."""
         return {
@@ -184,13 +190,13 @@ class Policy(nn.Module):
             "activation": self.activation,
         }
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Parameters and standardizer, by name."""
         parameters = {name: p.detach().numpy().copy() for name, p in self.named_parameters()}
-        return {**parameters, **{f"standardizer.{k}": v for k, v in self.standardizer.state().items()}}
+        return {**parameters, **join({"standardizer": self.standardizer.state()})}
 
     @torch.no_grad()
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned.
 
         Raises:
@@ -201,8 +207,7 @@ class Policy(nn.Module):
             if state[name].shape != tuple(parameter.shape):
                 raise ValueError(f"{name} has shape {state[name].shape}, expected {tuple(parameter.shape)}")
             parameter.copy_(torch.from_numpy(np.asarray(state[name], dtype=np.float32)))
-        prefix = "standardizer."
-        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        own = part(state, "standardizer")
         if own["sum"].shape != (self.observation_dim,):
             raise ValueError(f"standardizer has {own['sum'].shape[0]} inputs, expected {self.observation_dim}")
         self.standardizer.load_state(own)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gailbench.policy import Policy
 from gailbench.simulation import Simulator, make
+from gailbench.state import State, join, part
 from gailbench.tasks import Task
 
 
@@ -77,6 +78,17 @@ class Batch:
         following = np.concatenate((self.observations[1:], self.open_observations[None]))
         following[self.done] = self.end_observations
         return following
+
+    def episode_figures(self) -> dict[str, float]:
+        """Number, returns and lengths of the episodes that ended; nan where none did."""
+        some = len(self.returns) > 0
+        return {
+            "episodes": len(self.returns),
+            "return_mean": float(self.returns.mean()) if some else float("nan"),
+            "return_std": float(self.returns.std()) if some else float("nan"),
+            "length_mean": float(self.lengths.mean()) if some else float("nan"),
+            "length_std": float(self.lengths.std()) if some else float("nan"),
+        }
 
     def rows(self, values: NDArray[Any]) -> NDArray[Any]:
         """(T, N, ...) -> (B, ...)."""
@@ -172,11 +184,11 @@ class Sampler:
         self._open_returns[last[~ended] // steps] = sums[~ended]
         return sums[ended], record["times"].T.reshape(-1)[last[ended]] + 1
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next batch depends on but the generator's state."""
-        return {"open_returns": self._open_returns.copy(), **self.simulator.state()}
+        return {"open_returns": self._open_returns, **self.simulator.state()}
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         self.simulator.load_state(state)
         self._open_returns = np.array(state["open_returns"], dtype=np.float64)
@@ -206,19 +218,14 @@ class SamplerPool:
         parts = self._executor.map(lambda sampler: sampler.sample(policy, self.steps), self.samplers)
         return concatenate(list(parts))
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next batch depends on but the generators' states."""
-        return {
-            f"{index}.{name}": value
-            for index, sampler in enumerate(self.samplers)
-            for name, value in sampler.state().items()
-        }
+        return join({str(index): sampler.state() for index, sampler in enumerate(self.samplers)})
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         for index, sampler in enumerate(self.samplers):
-            prefix = f"{index}."
-            sampler.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            sampler.load_state(part(state, str(index)))
 
 
 STEPWISE = (

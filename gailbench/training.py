@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 
 from gailbench import checkpoints
-from gailbench.algorithms.loop import Learner, State
+from gailbench.algorithms.loop import Learner
 from gailbench.errors import GailbenchError
+from gailbench.state import State, join, part
 
 CURVE_COLUMNS = (
     "iteration",
@@ -120,8 +121,7 @@ class Training:
         return self.best is None or row["return_mean"] >= self.rows[self.best_row]["return_mean"]
 
     def _save(self, checkpoint: CheckpointFile) -> None:
-        arrays = {f"learner.{name}": value for name, value in self.learner.state().items()}
-        arrays |= {f"best.{name}": value for name, value in (self.best or {}).items()}
+        arrays = join({"learner": self.learner.state(), "best": self.best or {}})
         content = {
             "spec": checkpoint.spec,
             "rows": self.rows,
@@ -135,11 +135,8 @@ class Training:
         if content["spec"] != checkpoint.spec:
             raise GailbenchError(f"{checkpoint.path} is the checkpoint of another training; remove it to start anew")
 
-        def part(name: str) -> State:
-            return {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
-
-        self.learner.load_state(part("learner"))
-        self.best = part("best") or None
+        self.learner.load_state(part(arrays, "learner"))
+        self.best = part(arrays, "best") or None
         self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
 
 

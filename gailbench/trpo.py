@@ -18,6 +18,7 @@ from torch import Tensor
 from gailbench.networks import MLP, Activation, Standardizer, assign, flatten
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
+from gailbench.state import State, join, part
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ class TrustRegion:
     Attributes:
         limit: Size of the trust region: mean KL(old || new) of a policy, mean squared change of a value function.
         iterations: Conjugate gradient iterations at most.
-        tolerance: Conjugate gradient ends at this squared residual.
+        tolerance: Conjugate gradient ends at this norm of the residual, relative to the gradient's.
         damping: Added to the curvature's diagonal.
         subsample: Fraction of the batch, drawn with replacement, for curvature products.
         halvings: Backtracking steps at most.
@@ -94,21 +95,22 @@ def generalized_advantages(
 
 
 def conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Solve A x = b for a positive definite A given as a product; ends at `tolerance` squared residual."""
+    """Solve A x = b, A positive definite, given as a product; ends once the residual's norm is below `tolerance` |b|."""
     x = torch.zeros_like(b)
     residual = b.clone()
     direction = b.clone()
-    norm = residual @ residual
+    squared = residual @ residual
+    enough = tolerance**2 * squared
     for _ in range(iterations):
-        if norm < tolerance:
+        if squared <= enough:
             break
         product = matvec(direction)
-        alpha = norm / (direction @ product)
+        alpha = squared / (direction @ product)
         x += alpha * direction
         residual -= alpha * product
-        new_norm = residual @ residual
-        direction = residual + (new_norm / norm) * direction
-        norm = new_norm
+        following = residual @ residual
+        direction = residual + (following / squared) * direction
+        squared = following
     return x
 
 
@@ -283,16 +285,18 @@ class ValueFunction:
 
         return trust_region_step(parameters, gradient, curvature, evaluate, self.settings)
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next fit depends on."""
-        return {
-            "network": flatten(self.network.parameters()).numpy(),
-            **{f"inputs.{k}": v for k, v in self.inputs.state().items()},
-            **{f"targets.{k}": v for k, v in self.targets.state().items()},
-        }
+        return join(
+            {
+                "network": {"parameters": flatten(self.network.parameters()).numpy()},
+                "inputs": self.inputs.state(),
+                "targets": self.targets.state(),
+            }
+        )
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
-        assign(self.network.parameters(), torch.from_numpy(np.asarray(state["network"], dtype=np.float32)))
-        for name, standardizer in (("inputs.", self.inputs), ("targets.", self.targets)):
-            standardizer.load_state({k.removeprefix(name): v for k, v in state.items() if k.startswith(name)})
+        assign(self.network.parameters(), torch.from_numpy(state["network.parameters"]))
+        self.inputs.load_state(part(state, "inputs"))
+        self.targets.load_state(part(state, "targets"))

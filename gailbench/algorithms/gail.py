@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gailbench.algorithms.loop import State
 from gailbench.demonstrations import Pairs
 from gailbench.networks import MLP, Standardizer, assign, flatten
 from gailbench.sampling import Batch
+from gailbench.state import State, join, part
 from gailbench.streams import pack, unpack
 from gailbench.tasks import RewardSign
 
@@ -119,33 +119,36 @@ class Gail:
 
     def state(self) -> State:
         moments = [self._adam.state.get(p, {}) for p in self.network.parameters()]
-        arrays: State = {
-            "network": flatten(self.network.parameters()).numpy(),
-            **{f"standardizer.{k}": v for k, v in self.standardizer.state().items()},
-            "generator": pack(self._generator),
-        }
+        adam: State = {}
         if moments[0]:
-            arrays["adam.step"] = np.array([float(moments[0]["step"])])
-            arrays["adam.mean"] = flatten(m["exp_avg"] for m in moments).numpy()
-            arrays["adam.square"] = flatten(m["exp_avg_sq"] for m in moments).numpy()
-        return arrays
+            adam = {
+                "step": np.array([float(moments[0]["step"])]),
+                **{key: flatten(m[key] for m in moments).numpy() for key in ("exp_avg", "exp_avg_sq")},
+            }
+        return join(
+            {
+                "network": {"parameters": flatten(self.network.parameters()).numpy()},
+                "standardizer": self.standardizer.state(),
+                "generator": {"state": pack(self._generator)},
+                "adam": adam,
+            }
+        )
 
     def load_state(self, state: State) -> None:
         parameters = list(self.network.parameters())
-        assign(parameters, torch.from_numpy(np.asarray(state["network"], dtype=np.float32)))
-        prefix = "standardizer."
-        self.standardizer.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        unpack(self._generator, state["generator"])
-        if "adam.step" in state:
+        assign(parameters, torch.from_numpy(state["network.parameters"]))
+        self.standardizer.load_state(part(state, "standardizer"))
+        unpack(self._generator, state["generator.state"])
+        self._adam.state.clear()
+        if adam := part(state, "adam"):
             for parameter in parameters:
                 self._adam.state[parameter] = {
-                    "step": torch.tensor(float(state["adam.step"][0])),
+                    "step": torch.tensor(float(adam["step"][0])),
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
-            for key, name in (("exp_avg", "adam.mean"), ("exp_avg_sq", "adam.square")):
-                values = torch.from_numpy(np.asarray(state[name], dtype=np.float32))
-                assign([self._adam.state[p][key] for p in parameters], values)
+            for key in ("exp_avg", "exp_avg_sq"):
+                assign([self._adam.state[p][key] for p in parameters], torch.from_numpy(adam[key]))
 
 
 def _entropy(logits: Tensor) -> Tensor:

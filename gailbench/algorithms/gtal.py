@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.algorithms.features import LinearFeatures, RunningShift
-from gailbench.algorithms.loop import State
 from gailbench.demonstrations import Pairs
 from gailbench.sampling import Batch
+from gailbench.state import State
 from gailbench.tasks import RewardSign
 
 

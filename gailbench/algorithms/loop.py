@@ -8,15 +8,15 @@ fitted to the new batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from gailbench.algorithms.reward import Reward
 from gailbench.networks import Activation
 from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
+from gailbench.state import State, join, part
 from gailbench.streams import pack, stream, unpack
 from gailbench.tasks import Task
 from gailbench.trpo import (
@@ -26,40 +26,6 @@ from gailbench.trpo import (
     generalized_advantages,
     policy_step,
 )
-
-State = dict[str, NDArray[np.generic]]
-
-
-class Reward(Protocol):
-    """What the loop learns from."""
-
-    def reward(self, batch: Batch) -> NDArray[np.float64]:
-        """Rewards (T, N) of a batch's pairs."""
-
-    def fit(self, batch: Batch) -> dict[str, float]:
-        """Adapt to a batch of the policy's pairs; return figures for the learning curve."""
-
-    def state(self) -> State:
-        """Return everything the next fit depends on."""
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-
-
-class TrueReward:
-    """The environment's own reward, never fitted: it trains experts."""
-
-    def reward(self, batch: Batch) -> NDArray[np.float64]:
-        return batch.rewards
-
-    def fit(self, batch: Batch) -> dict[str, float]:
-        return {}
-
-    def state(self) -> State:
-        return {}
-
-    def load_state(self, state: State) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -156,7 +122,7 @@ class Learner:
         batch = self.sample()  # Algorithm 1, line 3
         rewards = self._reward.reward(batch)
         advantages = self._advantages(batch, rewards)
-        entropy = policy_entropy(policy, batch)
+        entropy = policy.mean_entropy(batch.rows(batch.outputs))
         outcome = policy_step(  # Algorithm 1, line 5
             policy, batch, advantages, self._update_generator, settings.policy_region
         )
@@ -169,7 +135,7 @@ class Learner:
         return {
             "iteration": self.iteration,
             "steps": self.steps,
-            **episode_figures(batch),
+            **batch.episode_figures(),
             "reward_mean": float(rewards.mean()),
             **figures,
             "kl": outcome.divergence,
@@ -198,50 +164,26 @@ class Learner:
 
     def state(self) -> State:
         """Return everything the next iteration depends on, by name."""
-        parts: dict[str, State] = {
-            "policy": self.policy.state(),
-            "value": self._value.state(),
-            "reward": self._reward.state(),
-            "sampling": self._pool.state(),
-            "streams": {str(index): pack(generator) for index, generator in enumerate(self._streams())},
-            "loop": {"progress": np.array([self.iteration, self.steps])},
-        }
-        return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
+        return join(
+            {
+                "policy": self.policy.state(),
+                "value": self._value.state(),
+                "reward": self._reward.state(),
+                "sampling": self._pool.state(),
+                "streams": {str(index): pack(generator) for index, generator in enumerate(self._streams())},
+                "loop": {"progress": np.array([self.iteration, self.steps])},
+            }
+        )
 
     def load_state(self, state: State) -> None:
         """Continue from what `state` returned; the number of threads must be the same."""
-
-        def part(name: str) -> State:
-            return {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-
-        self.policy.load_state(part("policy"))
-        self._value.load_state(part("value"))
-        self._reward.load_state(part("reward"))
-        self._pool.load_state(part("sampling"))
-        self.iteration, self.steps = (int(value) for value in part("loop")["progress"])
-        streams = part("streams")
+        self.policy.load_state(part(state, "policy"))
+        self._value.load_state(part(state, "value"))
+        self._reward.load_state(part(state, "reward"))
+        self._pool.load_state(part(state, "sampling"))
+        self.iteration, self.steps = (int(value) for value in state["loop.progress"])
         for index, generator in enumerate(self._streams()):
-            unpack(generator, streams[str(index)])
+            unpack(generator, state[f"streams.{index}"])
 
     def _streams(self) -> list[np.random.Generator]:
         return [*self._generators, self._update_generator]
-
-
-def policy_entropy(policy: Policy, batch: Batch) -> float:
-    """Mean entropy of the policy at the batch's observations."""
-    with torch.inference_mode():
-        output = torch.from_numpy(batch.rows(batch.outputs))
-        return float(policy.distribution.entropy(output, policy.log_std).mean())
-
-
-def episode_figures(batch: Batch) -> dict[str, float]:
-    """Number, true returns and lengths of the episodes that ended in a batch."""
-    nan = float("nan")
-    some = len(batch.returns) > 0
-    return {
-        "episodes": len(batch.returns),
-        "return_mean": float(batch.returns.mean()) if some else nan,
-        "return_std": float(batch.returns.std()) if some else nan,
-        "length_mean": float(batch.lengths.mean()) if some else nan,
-        "length_std": float(batch.lengths.std()) if some else nan,
-    }

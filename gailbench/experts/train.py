@@ -12,7 +12,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.algorithms.loop import Learner, TrueReward
+from gailbench.algorithms.loop import Learner
+from gailbench.algorithms.reward import TrueReward
 from gailbench.errors import GailbenchError
 from gailbench.experts.recipes import Recipe
 from gailbench.files import sha256, write_atomic

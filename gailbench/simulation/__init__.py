@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.state import State
+
 MUJOCO = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Reacher-v5")
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 
@@ -32,10 +34,10 @@ class Physics(Protocol):
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Apply actions; return observations (N, O), rewards, terminated and truncated (N,)."""
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next step depends on."""
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
 
 
@@ -92,11 +94,11 @@ class Simulator:
             self.times[rows] = 0
         return result
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return the physics' state, the open observations and their times; the generator is the caller's."""
         return {"observations": self.observations, "times": self.times, **self.physics.state()}
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         self.physics.load_state(state)
         self.observations = np.array(state["observations"], dtype=self.observations.dtype)

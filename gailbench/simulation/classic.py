@@ -15,6 +15,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.state import State
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -169,10 +171,10 @@ class ClassicPhysics:
         self._state, rewards, terminated = self.dynamics.advance(self._state, actions)
         return self.dynamics.observe(self._state), rewards, terminated, np.zeros(self.num_envs, dtype=bool)
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next step depends on."""
         return {"physics": self._state.copy()}
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         self._state = np.array(state["physics"], dtype=np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.errors import GailbenchError, first_line, nearest
+from gailbench.state import State
 
 
 class GymnasiumPhysics:
@@ -68,8 +69,8 @@ class GymnasiumPhysics:
         observations, rewards, terminated, truncated, _ = self._envs.step(actions)
         return np.array(observations), np.asarray(rewards, dtype=np.float64), terminated, truncated
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         raise NotImplementedError("a Gymnasium environment's state cannot be saved in general")
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         raise NotImplementedError("a Gymnasium environment's state cannot be restored in general")

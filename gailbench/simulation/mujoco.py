@@ -20,6 +20,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.state import State
+
 Floats = NDArray[np.float64]
 Fields = dict[str, Floats]
 
@@ -334,7 +336,7 @@ class MujocoPhysics:
         reward = self.rules.reward(fields, actions, velocity, healthy)
         return self.rules.observe(fields), reward, ~healthy, never
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> State:
         """Return everything the next step depends on."""
         size = mujoco.mj_stateSize(self.model, _STATE)
         states = np.zeros((self.num_envs, size))
@@ -342,7 +344,7 @@ class MujocoPhysics:
             mujoco.mj_getState(self.model, data, row, _STATE)
         return {"physics": states, "position": self._position.copy()}
 
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def load_state(self, state: State) -> None:
         """Continue from what `state` returned."""
         for data, row in zip(self.datas, state["physics"], strict=True):
             mujoco.mj_setState(self.model, data, row, _STATE)

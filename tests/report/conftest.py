@@ -25,9 +25,7 @@ def results(tmp_path: Path) -> Path:
 @pytest.fixture
 def baselines() -> pd.DataFrame:
     """Random 0 and expert 100 on walker, -50 and 0 on reacher; nothing known of the others."""
-    frame = pd.DataFrame(
-        index=pd.Index(TASKS, name="task"), columns=["random_mean", "expert_mean"], dtype=float
-    )
+    frame = pd.DataFrame(index=pd.Index(TASKS, name="task"), columns=["random_mean", "expert_mean"], dtype=float)
     frame.loc["walker"] = [0.0, 100.0]
     frame.loc["reacher"] = [-50.0, 0.0]
     return frame
@@ -47,9 +45,7 @@ def write_run(results: Path) -> WriteRun:
         iterations_of_curve: int = 3,
         **spec: Any,
     ) -> Path:
-        name = (
-            f"task={task}/algorithm={algorithm}/settings={settings}/trajectories={trajectories}/seed={seed}"
-        )
+        name = f"task={task}/algorithm={algorithm}/settings={settings}/trajectories={trajectories}/seed={seed}"
         folder = results / "runs" / name
         folder.mkdir(parents=True)
         weight = float(settings.split("-")[1]) if settings.startswith("entropy_weight-") else 0.0

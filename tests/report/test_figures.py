@@ -18,11 +18,7 @@ WriteRun = Callable[..., Path]
 
 
 def _labels(figure: Figure, panel: int) -> set[str]:
-    return {
-        label
-        for line in figure.axes[panel].get_lines()
-        if not (label := str(line.get_label())).startswith("_")
-    }
+    return {label for line in figure.axes[panel].get_lines() if not (label := str(line.get_label())).startswith("_")}
 
 
 def _curves(task: str, results: Path, baselines: pd.DataFrame) -> Figure:
@@ -42,9 +38,7 @@ def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
     loaded = load_results(results)
     figure = figures.figure1a(paper_table(loaded, baselines), run_scores(loaded, baselines))
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:8] == [
-        *("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")
-    ]
+    assert titles[:8] == [*("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")]
     paper = {"BC, paper", "FEM, paper", "GTAL, paper", "GAIL, paper"}
     assert _labels(figure, titles.index("ant")) == paper
     walker = figure.axes[titles.index("walker")]
@@ -58,9 +52,7 @@ def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
     assert walker.get_ylim() == figures.VIEW
 
 
-def test_figure_1b_has_a_line_per_entropy_weight(
-    results: Path, write_run: WriteRun, baselines: pd.DataFrame
-) -> None:
+def test_figure_1b_has_a_line_per_entropy_weight(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
     write_run(task="reacher", settings="entropy_weight-0.001", returns=[-10.0])
     loaded = load_results(results)
     figure = figures.figure1b(paper_table(loaded, baselines), run_scores(loaded, baselines))

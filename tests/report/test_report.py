@@ -41,11 +41,7 @@ def test_the_same_results_give_the_same_bytes(
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
         *("table.csv", "table.md", "other_settings.csv"),
-        *(
-            f"{name}.{suffix}"
-            for name in ("figure1a", "figure1b", "curves_walker")
-            for suffix in ("png", "svg")
-        ),
+        *(f"{name}.{suffix}" for name in ("figure1a", "figure1b", "curves_walker") for suffix in ("png", "svg")),
     }
     assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000
 

@@ -68,9 +68,7 @@ def test_without_runs_our_columns_are_empty(results: Path, baselines: pd.DataFra
     assert frame[["mean", "std", "normalized_mean"]].isna().all(axis=None)
 
 
-def test_csv_counts_are_whole_and_weights_short(
-    results: Path, write_run: WriteRun, baselines: pd.DataFrame
-) -> None:
+def test_csv_counts_are_whole_and_weights_short(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
     write_run(task="reacher", settings="entropy_weight-0.001", returns=[-25.0, -25.0])
     text = table_csv(paper_table(load_results(results), baselines))
     assert _lines(text, "reacher,gail,0.001,11,") == [
@@ -86,9 +84,7 @@ def test_a_missing_baseline_leaves_the_score_empty_and_is_said(
     loaded = load_results(results)
     table = paper_table(loaded, baselines)
     assert "ant,gail,0,11,1,1,1,0,,3306" in table_csv(table)
-    assert table_remarks(loaded, table) == [
-        "no normalized scores without our own random and expert returns: ant"
-    ]
+    assert table_remarks(loaded, table) == ["no normalized scores without our own random and expert returns: ant"]
 
 
 def test_sizes_and_algorithms_that_only_we_have_follow_the_tasks_own(
@@ -124,9 +120,7 @@ def test_other_settings_never_share_a_cell_with_the_papers(
     ]
 
 
-def test_mixed_experts_are_pooled_and_said(
-    results: Path, write_run: WriteRun, baselines: pd.DataFrame
-) -> None:
+def test_mixed_experts_are_pooled_and_said(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
     write_run(seed=0, expert_sha256="a" * 64)
     write_run(seed=1, expert_sha256="b" * 64)
     loaded = load_results(results)
