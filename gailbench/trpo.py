@@ -95,7 +95,7 @@ def generalized_advantages(
 
 
 def conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Solve A x = b, A positive definite, given as a product; ends once the residual's norm is below `tolerance` |b|."""
+    """Solve A x = b for a positive definite product; ends once the residual's norm is below `tolerance` |b|."""
     x = torch.zeros_like(b)
     residual = b.clone()
     direction = b.clone()
