@@ -151,10 +151,11 @@ def estimate_steps_per_second(task: Task, seconds: float = 0.3) -> float:
         simulator.discrete,
         generator=np.random.default_rng(0),
     )
+    chunk = task.horizon // 20
     sampler.sample(policy, 2)
     steps, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
-        steps += len(sampler.sample(policy, 5))
+        steps += len(sampler.sample(policy, chunk))
     return steps / elapsed
 
 

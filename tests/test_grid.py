@@ -183,7 +183,7 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
 
     (folders[1] / "checkpoint.safetensors").unlink()
     before = files_under(folders[0])
-    again = launch(*command, folder=tmp_path)
+    again = call(*command[:-1], tmp_path / "r")
     assert again.code == 0, again.err
     assert again.err.startswith("3 runs: 2 complete, 0 to resume, 1 new")
     assert not (folders[1] / "error.txt").exists()
