@@ -6,7 +6,9 @@ Format: tensors by name; the header's metadata holds, under "gailbench", JSON wi
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,22 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     Raises:
         GailbenchError: The file is missing, truncated, foreign, or of another format.
     """
+    with _opened(path, kind) as (stream, content):
+        return {name: stream.get_tensor(name) for name in stream.keys()}, content  # noqa: SIM118
+
+
+def damage(path: Path, kind: str) -> str | None:
+    """Say why a file is not a whole one of that kind and format, without reading its arrays; None if it is."""
+    try:
+        with _opened(path, kind):
+            return None
+    except GailbenchError as error:
+        return str(error)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Open a file; every error becomes a GailbenchError that names it."""
     try:
         with safetensors.safe_open(path, framework="numpy") as stream:
             header = json.loads((stream.metadata() or {}).get(KEY, "{}"))
@@ -54,8 +72,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
                 raise GailbenchError(
                     f"{path} has format {header.get('format')}; this version of gailbench reads format {FORMAT}"
                 )
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return arrays, header["content"]
+            yield stream, header["content"]
     except FileNotFoundError:
         raise GailbenchError(f"no {kind} file at {path}") from None
     except (OSError, safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:

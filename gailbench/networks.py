@@ -18,6 +18,7 @@ from gailbench.state import State
 
 Activation = Literal["tanh", "leaky_relu"]
 LEAKY_SLOPE = 0.01
+_ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class MLP(nn.Module):
@@ -136,6 +137,35 @@ def assign(parameters: Iterable[Tensor], values: Tensor) -> None:
         parameter.copy_(values[offset : offset + parameter.numel()].view_as(parameter))
         offset += parameter.numel()
     assert offset == values.numel()
+
+
+def adam_state(adam: torch.optim.Adam) -> State:
+    """Return the moments of an Adam that has stepped, as arrays; empty before its first step."""
+    (group,) = adam.param_groups
+    moments = [(adam.state.get(parameter, {}), parameter) for parameter in group["params"]]
+    if not moments[0][0]:
+        return {}
+    return {
+        "step": np.array([float(moments[0][0]["step"])]),
+        # A parameter that the loss does not depend on has none.
+        **{key: flatten(m.get(key, torch.zeros_like(p)) for m, p in moments).numpy() for key in _ADAM_MOMENTS},
+    }
+
+
+def load_adam_state(adam: torch.optim.Adam, state: State) -> None:
+    """Continue from what `adam_state` returned."""
+    (group,) = adam.param_groups
+    parameters = group["params"]
+    adam.state.clear()
+    if not state:
+        return
+    for parameter in parameters:
+        adam.state[parameter] = {
+            "step": torch.tensor(float(state["step"][0])),
+            **{key: torch.zeros_like(parameter) for key in _ADAM_MOMENTS},
+        }
+    for key in _ADAM_MOMENTS:
+        assign([adam.state[p][key] for p in parameters], torch.from_numpy(state[key]))
 
 
 class Standardizer:

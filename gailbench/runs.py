@@ -8,7 +8,8 @@ DIR/runs/task=T/algorithm=A/settings=S/trajectories=N/seed=K/
     timing.json         wall times
     evaluation.csv      returns and lengths of the deterministic policy; written last, so a folder with it is
                         complete
-    checkpoint.safetensors, error.txt   of a run that is not complete
+    checkpoint.safetensors, error.txt, lock   of a run that is not complete
+    unusable-checkpoint.safetensors           a checkpoint that could not be continued
 """
 
 from __future__ import annotations
@@ -18,18 +19,25 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gailbench import checkpoints
 from gailbench.demonstrations import Demonstrations, Pairs
-from gailbench.errors import GailbenchError
-from gailbench.files import write_atomic
+from gailbench.errors import GailbenchError, first_line
+from gailbench.files import remove_temporary, write_atomic
+from gailbench.locks import Lock
 from gailbench.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from gailbench.training import Learner
 
 FORMAT = 1
 EPISODES = 50
 PAPER = "paper"
+EVALUATION_COLUMNS = "episode,return,length"
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,9 @@ def make_spec(
         "iterations": paper_iterations,
     }
     sha256 = demonstrations.sha256()
-    differences = [f"{name}-{value:g}" for name, value in values.items() if value is not None and value != paper[name]]
+    differences = [
+        f"{name}-{_digits(value)}" for name, value in values.items() if value is not None and value != paper[name]
+    ]
     if own_demonstrations:
         differences.append(f"demonstrations-{sha256[:8]}")
     return RunSpec(
@@ -140,36 +150,77 @@ def make_spec(
     )
 
 
+def _digits(value: float) -> str:
+    """A number as short as it can be without becoming another."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 Status = Literal["complete", "resumable", "new"]
+Notice = Callable[[str], None]
 
 
-def status(spec: RunSpec, results: Path) -> Status:
-    """Say how far a run is.
+def status(spec: RunSpec, results: Path, notice: Notice = lambda text: None) -> Status:
+    """Say how far a run is; `notice` hears of a complete run that is damaged, which has to be done again.
 
     Raises:
         GailbenchError: Its folder holds a complete run of another spec, say with other demonstrations.
     """
     folder = spec.folder(results)
-    if (folder / "evaluation.csv").exists():
-        try:
-            found = json.loads((folder / "spec.json").read_text())
-        except (OSError, ValueError):
-            return "new"
+    if (folder / "checkpoint.safetensors").exists():
+        return "resumable"  # or complete, but not tidied up
+    return "new" if _complete_returns(spec, folder, notice) is None else "complete"
+
+
+def _complete_returns(spec: RunSpec, folder: Path, notice: Notice) -> NDArray[np.float64] | None:
+    """Return the evaluation's returns (EPISODES,) of a complete run; None if it is not complete, or damaged."""
+    if not (folder / "evaluation.csv").exists():
+        return None
+    name = "spec.json"
+    try:
+        found = json.loads((folder / name).read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
         wanted = asdict(spec)
         if found != wanted:
             names = [name for name in wanted if found.get(name) != wanted[name]]
             raise GailbenchError(
                 f"{folder} holds a run with another {', '.join(names)}; remove it or choose another --results"
             )
-        return "complete"
-    return "resumable" if (folder / "checkpoint.safetensors").exists() else "new"
+        name = "evaluation.csv"
+        header, *lines = (folder / name).read_text().splitlines()
+        returns = np.array([float(line.split(",")[1]) for line in lines])
+        if header != EVALUATION_COLUMNS or len(returns) != EPISODES or not np.isfinite(returns).all():
+            raise ValueError(f"it does not hold {EPISODES} finite returns")
+        name = "curve.csv"
+        last = (folder / name).read_text().splitlines()[-1]
+        if int(last.split(",")[0]) != spec.iterations:
+            raise ValueError(f"it does not end with iteration {spec.iterations}")
+        name = "policy.safetensors"
+        if damage := checkpoints.damage(folder / name, "policy"):
+            raise ValueError(damage)
+    except (OSError, ValueError, IndexError) as error:
+        notice(f"{folder / name} is damaged ({first_line(error)}); the run is done again")
+        return None
+    return returns
 
 
-def make_reward(algorithm: str, expert: Pairs, task: Task, generator: np.random.Generator) -> Any:
-    """Return the algorithm's reward."""
-    from gailbench.algorithms import REWARDS
+def make_learner(spec: RunSpec, task: Task, expert: Pairs) -> Learner:
+    """Return what the run trains, before its first iteration."""
+    from gailbench.algorithms import REWARDS, loop
+    from gailbench.algorithms.bc import BcSettings, BehavioralCloning
+    from gailbench.streams import stream
 
-    return REWARDS[algorithm](expert, task.reward_sign, generator)
+    if spec.algorithm == "bc":
+        settings = BcSettings(spec.iterations, task.bc_validate_every)
+        return BehavioralCloning(expert, settings, stream(spec.seed, "bc"))
+    return loop.Learner(
+        task,
+        REWARDS[spec.algorithm](expert, task.reward_sign, stream(spec.seed, "reward")),
+        loop.LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0),
+        spec.seed,
+        expert.observations,
+    )
 
 
 def execute(
@@ -179,70 +230,80 @@ def execute(
     on_row: Callable[[dict[str, float]], None] = lambda row: None,
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
+    notice: Notice = lambda text: None,
 ) -> float:
     """Carry out a run, continuing from its checkpoint if there is one; return its mean evaluation return.
 
     Raises:
-        Interrupted: `stop` said so; the same call continues.
+        Interrupted: `stop` or a signal said so; the same call continues.
+        Locked: Another process is at it.
         GailbenchError: The folder cannot be written, or the demonstrations are too few.
     """
-    from gailbench.algorithms.bc import BcSettings, BehavioralCloning
-    from gailbench.algorithms.loop import Learner, LoopSettings
+    folder = spec.folder(results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Lock(folder / "lock"):
+            remove_temporary(folder / "*")
+            returns = _complete_returns(spec, folder, notice)  # since it was planned
+            if returns is None:
+                returns = _carry_out(spec, demonstrations, folder, on_row, stop, checkpoint_every, notice)
+            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+            (folder / "error.txt").unlink(missing_ok=True)
+    except OSError as error:
+        raise GailbenchError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    return float(returns.mean())
+
+
+def _carry_out(
+    spec: RunSpec,
+    demonstrations: Demonstrations,
+    folder: Path,
+    on_row: Callable[[dict[str, float]], None],
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+    notice: Notice,
+) -> NDArray[np.float64]:
+    """Train, evaluate and write the run's files; return the evaluation's returns."""
+    from gailbench.interrupts import interruptible
     from gailbench.policy import policy_bytes
     from gailbench.sampling import evaluate
     from gailbench.streams import stream
-    from gailbench.training import CheckpointFile, Interrupted, Training, curve_csv
+    from gailbench.training import CheckpointFile, Training, curve_csv
     from gailbench.versions import command, versions
 
     task = get_task(spec.task)
     expert = demonstrations.subset(spec.trajectories, task.keep_every)
-    folder = spec.folder(results)
+    (folder / "evaluation.csv").unlink(missing_ok=True)  # of a damaged run
+    write_atomic(folder / "spec.json", json.dumps(asdict(spec), indent=2) + "\n")
     checkpoint = CheckpointFile(folder / "checkpoint.safetensors", asdict(spec), checkpoint_every)
+    training = Training(make_learner(spec, task, expert), spec.iterations)
+    if checkpoint.path.exists():
+        try:
+            training.load(checkpoint)
+        except GailbenchError as unusable:
+            aside = checkpoint.path.with_name(f"unusable-{checkpoint.path.name}")
+            checkpoint.path.replace(aside)
+            notice(f"{unusable}; it is now {aside.name} and the run starts anew")
+            training = Training(make_learner(spec, task, expert), spec.iterations)
+    training.run(checkpoint, on_row, stop)
+    policy = training.learner.policy
+
     started = time.monotonic()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "spec.json", json.dumps(asdict(spec), indent=2) + "\n")
-        if spec.algorithm == "bc":
-            settings = BcSettings(spec.iterations, task.bc_validate_every)
-            cloning = BehavioralCloning(expert, settings, stream(spec.seed, "bc"))
-            rows = []
-            for row in cloning.train():
-                rows.append(row)
-                on_row(row)
-                if stop():
-                    raise Interrupted
-            policy, seconds = cloning.policy, time.monotonic() - started
-        else:
-            reward = make_reward(spec.algorithm, expert, task, stream(spec.seed, "reward"))
-            learner = Learner(
-                task,
-                reward,
-                LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0),
-                spec.seed,
-                expert.observations,
-            )
-            training = Training(learner, spec.iterations)
-            training.run(checkpoint, on_row, stop)
-            policy, rows, seconds = learner.policy, training.rows, training.seconds
-        evaluation_started = time.monotonic()
+    with interruptible():
         returns, lengths = evaluate(task, policy, EPISODES, stream(spec.seed, "evaluation"))
-        timing = {
-            "training_seconds": round(seconds, 2),
-            "evaluation_seconds": round(time.monotonic() - evaluation_started, 2),
-        }
-        write_atomic(folder / "curve.csv", curve_csv(rows))
-        write_atomic(folder / "policy.safetensors", policy_bytes(policy))
-        write_atomic(folder / "versions.json", json.dumps({**versions(), "command": command()}, indent=2) + "\n")
-        write_atomic(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
-        write_atomic(folder / "evaluation.csv", evaluation_csv(returns, lengths))
-    except OSError as error:
-        raise GailbenchError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    checkpoint.path.unlink(missing_ok=True)
-    (folder / "error.txt").unlink(missing_ok=True)
-    return float(returns.mean())
+    timing = {
+        "training_seconds": round(training.seconds, 2),
+        "evaluation_seconds": round(time.monotonic() - started, 2),
+    }
+    write_atomic(folder / "curve.csv", curve_csv(training.rows))
+    write_atomic(folder / "policy.safetensors", policy_bytes(policy))
+    write_atomic(folder / "versions.json", json.dumps({**versions(), "command": command()}, indent=2) + "\n")
+    write_atomic(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
+    write_atomic(folder / "evaluation.csv", evaluation_csv(returns, lengths))
+    return returns
 
 
 def evaluation_csv(returns: np.ndarray, lengths: np.ndarray) -> str:
     """Return evaluation trajectories as CSV: episode, return, length."""
     lines = [f"{k},{value!r},{length}" for k, (value, length) in enumerate(zip(returns.tolist(), lengths, strict=True))]
-    return "\n".join(("episode,return,length", *lines)) + "\n"
+    return "\n".join((EVALUATION_COLUMNS, *lines)) + "\n"

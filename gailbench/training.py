@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from gailbench import checkpoints
-from gailbench.algorithms.loop import Learner
-from gailbench.errors import GailbenchError
+from gailbench.errors import GailbenchError, first_line
+from gailbench.interrupts import Interrupted, interruptible
+from gailbench.policy import Policy
 from gailbench.state import State, join, part
 
 CURVE_COLUMNS = (
@@ -42,8 +43,20 @@ CURVE_COLUMNS = (
 Row = dict[str, float]
 
 
-class Interrupted(Exception):
-    """The training was asked to stop; its checkpoint is saved."""
+class Learner(Protocol):
+    """What is trained: everything that learns from a reward, and behavioral cloning."""
+
+    policy: Policy
+    iteration: int
+
+    def iterate(self) -> Row:
+        """Go on to the next row of the learning curve, and raise `iteration` to its number."""
+
+    def state(self) -> State:
+        """Return everything that is to come depends on."""
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned."""
 
 
 @dataclass
@@ -89,27 +102,36 @@ class Training:
         on_row: Callable[[Row], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Iterate to the end, saving from time to time; continues from the checkpoint if there is one.
+        """Iterate to the end, saving from time to time and at the end; continues from the checkpoint if there is one.
 
         Raises:
-            Interrupted: `stop` said so; the checkpoint is saved.
+            Interrupted: `stop` or a signal said so; the checkpoint is saved.
+            GailbenchError: The checkpoint cannot be continued.
         """
-        if checkpoint is not None and checkpoint.path.exists():
-            self._load(checkpoint)
+        if checkpoint is not None and self.learner.iteration == 0 and checkpoint.path.exists():
+            self.load(checkpoint)
         started = saved = time.monotonic()
         before = self.seconds
+        state = self.learner.state()
         while self.learner.iteration < self.iterations:
             sampled_by = self.learner.policy.state() if self.keep_best else None
-            row = self.learner.iterate()
+            try:
+                with interruptible():
+                    row = self.learner.iterate()
+            except Interrupted:  # the open iteration is dropped
+                self._save(checkpoint, state)
+                raise
             self.rows.append(row)
             if sampled_by is not None and self._is_best(row):
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
             on_row(row)
             now = time.monotonic()
             self.seconds = before + now - started
-            stopping = stop() and self.learner.iteration < self.iterations
-            if checkpoint is not None and (stopping or now - saved >= checkpoint.every):
-                self._save(checkpoint)
+            state = self.learner.state()
+            finished = self.learner.iteration >= self.iterations
+            stopping = stop() and not finished
+            if stopping or finished or (checkpoint is not None and now - saved >= checkpoint.every):
+                self._save(checkpoint, state)
                 saved = now
             if stopping:
                 raise Interrupted
@@ -120,8 +142,10 @@ class Training:
         # Of equals the later one, which has learned longer.
         return self.best is None or row["return_mean"] >= self.rows[self.best_row]["return_mean"]
 
-    def _save(self, checkpoint: CheckpointFile) -> None:
-        arrays = join({"learner": self.learner.state(), "best": self.best or {}})
+    def _save(self, checkpoint: CheckpointFile | None, state: State) -> None:
+        if checkpoint is None:
+            return
+        arrays = join({"learner": state, "best": self.best or {}})
         content = {
             "spec": checkpoint.spec,
             "rows": self.rows,
@@ -130,14 +154,23 @@ class Training:
         }
         checkpoints.write(checkpoint.path, "checkpoint", arrays, content)
 
-    def _load(self, checkpoint: CheckpointFile) -> None:
-        arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
-        if content["spec"] != checkpoint.spec:
-            raise GailbenchError(f"{checkpoint.path} is the checkpoint of another training; remove it to start anew")
+    def load(self, checkpoint: CheckpointFile) -> None:
+        """Continue from a checkpoint.
 
-        self.learner.load_state(part(arrays, "learner"))
-        self.best = part(arrays, "best") or None
-        self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
+        Raises:
+            GailbenchError: It is damaged, or of another format or spec; this training is then of no use.
+        """
+        arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
+        try:
+            if content["spec"] != checkpoint.spec:
+                raise GailbenchError(
+                    f"{checkpoint.path} is the checkpoint of another training; remove it to start anew"
+                )
+            self.learner.load_state(part(arrays, "learner"))
+            self.best = part(arrays, "best") or None
+            self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise GailbenchError(f"{checkpoint.path} is a damaged checkpoint ({first_line(error)})") from None
 
 
 def curve_csv(rows: list[Row]) -> str:

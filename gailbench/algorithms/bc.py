@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from gailbench.demonstrations import Pairs
+from gailbench.networks import adam_state, load_adam_state
 from gailbench.policy import Policy
+from gailbench.state import State, join, part
+from gailbench.streams import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class BehavioralCloning:
         generator: Draws the split, the batches and the initial weights.
 
     Attributes:
-        policy: As last trained; after `train` is exhausted, the best snapshot.
+        policy: As last trained; after the last step, the best snapshot.
+        iteration: Gradient steps taken.
     """
 
     def __init__(self, expert: Pairs, settings: BcSettings, generator: np.random.Generator) -> None:
@@ -69,34 +73,64 @@ class BehavioralCloning:
         self._training = observations[training], actions[training]
         self._validation = observations[validation], actions[validation]
 
-    def train(self) -> Iterator[dict[str, float]]:
-        """Train; yield a row of the learning curve at each validation; end with the best snapshot."""
+        self._adam = torch.optim.Adam(self.policy.ordered_parameters(), lr=settings.learning_rate)
+        self.iteration = 0
+        self._best, self._best_policy = self._validation_loss(), self.policy.state()
+
+    def iterate(self) -> dict[str, float]:
+        """Train up to the next validation; return a row of the learning curve. The last one restores the best."""
         settings, policy = self.settings, self.policy
-        parameters = policy.ordered_parameters()
-        adam = torch.optim.Adam(parameters, lr=settings.learning_rate)
         observations, actions = self._training
-        best, best_state = self._validation_loss(), policy.state()
+        end = min(self.iteration + settings.validate_every, settings.steps)
         losses = []
-        for step in range(1, settings.steps + 1):
+        for _ in range(self.iteration, end):
             rows = torch.from_numpy(self._generator.integers(len(actions), size=settings.batch))
             loss = -self._log_likelihood(observations[rows], actions[rows])
-            adam.zero_grad()
+            self._adam.zero_grad()
             loss.backward()
-            adam.step()
+            self._adam.step()
             losses.append(loss.detach())
-            if step % settings.validate_every == 0 or step == settings.steps:
-                validation_loss = self._validation_loss()
-                if validation_loss < best:
-                    best, best_state = validation_loss, policy.state()
-                training_loss = float(torch.stack(losses).mean())
-                losses.clear()
-                yield {
-                    "iteration": step,
-                    "training_loss": training_loss,
-                    "validation_loss": validation_loss,
-                    "entropy": self._entropy(),
-                }
-        policy.load_state(best_state)
+        self.iteration = end
+        validation_loss = self._validation_loss()
+        if validation_loss < self._best:
+            self._best, self._best_policy = validation_loss, policy.state()
+        row = {
+            "iteration": self.iteration,
+            "training_loss": float(torch.stack(losses).mean()),
+            "validation_loss": validation_loss,
+            "entropy": self._entropy(),
+        }
+        if self.iteration == settings.steps:
+            policy.load_state(self._best_policy)
+        return row
+
+    def train(self) -> Iterator[dict[str, float]]:
+        """Iterate to the end; yield the rows."""
+        while self.iteration < self.settings.steps:
+            yield self.iterate()
+
+    def state(self) -> State:
+        """Return everything the next step depends on."""
+        return join(
+            {
+                "policy": self.policy.state(),
+                "best": self._best_policy,
+                "adam": adam_state(self._adam),
+                "loop": {
+                    "progress": np.array([self.iteration]),
+                    "best": np.array([self._best]),
+                    "stream": pack(self._generator),
+                },
+            }
+        )
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned; the pairs and their split must be the same."""
+        self.policy.load_state(part(state, "policy"))
+        self._best_policy = part(state, "best")
+        load_adam_state(self._adam, part(state, "adam"))
+        self.iteration, self._best = int(state["loop.progress"][0]), float(state["loop.best"][0])
+        unpack(self._generator, state["loop.stream"])
 
     def _log_likelihood(self, observations: Tensor, actions: Tensor) -> Tensor:
         policy = self.policy

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gailbench.demonstrations import Pairs
-from gailbench.networks import MLP, Standardizer, assign, flatten
+from gailbench.networks import MLP, Standardizer, adam_state, assign, flatten, load_adam_state
 from gailbench.sampling import Batch
 from gailbench.state import State, join, part
 from gailbench.streams import pack, unpack
@@ -118,37 +118,20 @@ class Gail:
         }
 
     def state(self) -> State:
-        moments = [self._adam.state.get(p, {}) for p in self.network.parameters()]
-        adam: State = {}
-        if moments[0]:
-            adam = {
-                "step": np.array([float(moments[0]["step"])]),
-                **{key: flatten(m[key] for m in moments).numpy() for key in ("exp_avg", "exp_avg_sq")},
-            }
         return join(
             {
                 "network": {"parameters": flatten(self.network.parameters()).numpy()},
                 "standardizer": self.standardizer.state(),
                 "generator": {"state": pack(self._generator)},
-                "adam": adam,
+                "adam": adam_state(self._adam),
             }
         )
 
     def load_state(self, state: State) -> None:
-        parameters = list(self.network.parameters())
-        assign(parameters, torch.from_numpy(state["network.parameters"]))
+        assign(self.network.parameters(), torch.from_numpy(state["network.parameters"]))
         self.standardizer.load_state(part(state, "standardizer"))
         unpack(self._generator, state["generator.state"])
-        self._adam.state.clear()
-        if adam := part(state, "adam"):
-            for parameter in parameters:
-                self._adam.state[parameter] = {
-                    "step": torch.tensor(float(adam["step"][0])),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-            for key in ("exp_avg", "exp_avg_sq"):
-                assign([self._adam.state[p][key] for p in parameters], torch.from_numpy(adam[key]))
+        load_adam_state(self._adam, part(state, "adam"))
 
 
 def _entropy(logits: Tensor) -> Tensor:
