@@ -68,12 +68,48 @@ def _number(kind: type[int] | type[float], least: float) -> Callable[[str], floa
     return convert
 
 
+class Duration(click.ParamType):
+    """A time such as 2h30m, 45m or 90 (seconds); in seconds."""
+
+    name = "duration"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "2h30m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        import re
+
+        found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
+        seconds = 0.0
+        if found:
+            seconds = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))
+        if not seconds:
+            self.fail(f"'{value}' is not a time such as 2h30m, 45m or 90 (seconds)", param, ctx)
+        return seconds
+
+
+class Shard(click.ParamType):
+    """One of several equal parts, such as 2/8."""
+
+    name = "shard"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        number, slash, of = str(value).partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            self.fail(f"'{value}' is not K/N with K from 1 to N, such as 2/8", param, ctx)
+        return int(number), int(of)
+
+
 TASK_LIST = CommaList(_one_of("task", list(TASKS)), "T,...")
 TASK_LIST_OR_ALL = CommaList(_one_of("task", [*TASKS, "all"]), "T,...|all")
 TASK = CommaList(_one_of("task", list(TASKS)), "T")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1)
+SECONDS = click.FloatRange(min=0)
 SEED = click.IntRange(min=0)
 
 
@@ -176,9 +212,9 @@ def expert() -> None:
 @click.option("--iterations", type=POSITIVE, help="Iterations of TRPO.  [default: the recipe's]", show_default=False)
 @click.option("--seed", type=SEED, help="Seed.  [default: the recipe's]", show_default=False)
 @click.option("--out", type=FILE, help="Policy file.  [default: experts/TASK.safetensors]", show_default=False)
-@click.option("--checkpoint-every", type=POSITIVE, default=300, help="Seconds between two checkpoints.")
+@click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints.")
 def expert_train(
-    names: list[str] | None, iterations: int | None, seed: int | None, out: Path | None, checkpoint_every: int
+    names: list[str] | None, iterations: int | None, seed: int | None, out: Path | None, checkpoint_every: float
 ) -> None:
     """Train experts by TRPO on the true reward, with the shipped experts' recipes.
 
@@ -195,9 +231,8 @@ def expert_train(
     from gailbench.bench import estimate_steps_per_second
     from gailbench.experts.recipes import RECIPES
     from gailbench.experts.train import train
-    from gailbench.interrupts import StopSignals
+    from gailbench.interrupts import Interrupted, StopSignals
     from gailbench.progress import CurveProgress, count, duration
-    from gailbench.training import Interrupted
 
     chosen = _tasks(names)
     if out is not None and len(chosen) > 1:
@@ -429,8 +464,34 @@ def demos_show(file: Path, as_json: bool) -> None:
 )
 @click.option("--batch", type=POSITIVE, help="Pairs per iteration.  [default: the paper's]", show_default=False)
 @click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
-@click.option("--jobs", type=POSITIVE, help="Runs side by side.  [default: number of cores]", show_default=False)
-@click.option("--checkpoint-every", type=POSITIVE, default=300, help="Seconds between two checkpoints of a run.")
+@click.option(
+    "--jobs",
+    type=POSITIVE,
+    help="Runs side by side, local engine only.  [default: number of cores]",
+    show_default=False,
+)
+@click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints of a run.")
+@click.option(
+    "--time-limit",
+    type=Duration(),
+    help="Stop, with everything saved, when this time is over.  [default: none]",
+    show_default=False,
+)
+@click.option(
+    "--shard",
+    type=Shard(),
+    help="Only the K-th of N parts, for batch systems.  [default: all]",
+    show_default=False,
+)
+@click.option(
+    "--engine", type=click.Choice(("local", "ray")), default="local", help="Processes of this machine, or a cluster."
+)
+@click.option(
+    "--address",
+    help="Ray cluster to join, 'auto' for the one this machine is in.  [default: starts one]",
+    show_default=False,
+)
+@click.option("--dry-run", is_flag=True, help="List the runs and write nothing.")
 def run_command(
     names: list[str],
     sizes: list[int] | None,
@@ -442,55 +503,113 @@ def run_command(
     batch: int | None,
     results: Path,
     jobs: int | None,
-    checkpoint_every: int,
+    checkpoint_every: float,
+    time_limit: float | None,
+    shard: tuple[int, int] | None,
+    engine: str,
+    address: str | None,
+    dry_run: bool,
 ) -> None:
     """Run algorithms on tasks: by default the paper's grid at the paper's budget.
 
-    Complete runs are skipped; interrupted, the same command continues.
+    Complete runs are skipped; interrupted, the same command continues. Runs with the fewest environment steps go
+    first, then lower seeds, then smaller sizes. Several of these commands may share a results folder.
 
     \b
     Example:
       gailbench run --task walker --sizes 4,11,18,25 --algorithms bc,gail --seeds 0,1,2
     """
-    import os
+    import time
 
     from gailbench import grid, runs
-    from gailbench.bench import estimate_steps_per_second
+    from gailbench.files import check_writable
     from gailbench.progress import GridProgress, count, duration
 
+    deadline = float("inf")
+    if time_limit is not None:
+        # Saving takes a moment too.
+        deadline = time.monotonic() + time_limit - min(10.0, 0.05 * time_limit)
     chosen = _tasks(names)
     if demos_file is not None and len(chosen) > 1:
         raise click.UsageError(f"--demos names one task's file, but there are {len(chosen)} tasks; give one --task")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is Ray's; give --engine ray too")
+    remarks: list[str] = []
     planned = [
         job
         for task in chosen
-        for job in grid.plan(task, results, demos_file, sizes, algorithms, seeds, entropy_weights, batch, iterations)
+        for job in grid.plan(
+            task,
+            results,
+            demos_file,
+            sizes,
+            algorithms,
+            seeds,
+            entropy_weights,
+            batch,
+            iterations,
+            remarks.append,
+            not dry_run,
+        )
     ]
-    states = {job: runs.status(job.spec, results) for job in planned}
+    planned = grid.ordered(planned) if shard is None else grid.shard(planned, *shard)
+    states = {job: runs.status(job.spec, results, remarks.append) for job in planned}
     todo = [job for job in planned if states[job] != "complete"]
     found = list(states.values())
     steps = sum(job.spec.steps for job in todo)
-    workers = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
-    seconds = sum(
-        sum(job.spec.steps for job in todo if job.spec.task == task.name) / estimate_steps_per_second(task)
-        for task in chosen
-        if any(job.spec.task == task.name for job in todo)
-    )
+    workers = min(jobs or _cores(), max(len(todo), 1))
+    eta = ""
+    if todo:
+        from gailbench.bench import estimate_steps_per_second
+
+        seconds = sum(
+            sum(job.spec.steps for job in todo if job.spec.task == task.name) / estimate_steps_per_second(task)
+            for task in chosen
+            if any(job.spec.task == task.name for job in todo)
+        )
+        eta = f", about {duration(seconds / workers)} plus updates with {workers} job{'s' if workers > 1 else ''}"
     _say(
         f"{len(planned)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
-        f"{found.count('new')} new; {count(steps)} environment steps, about {duration(seconds / workers)} "
-        f"plus updates with {workers} job{'s' if workers > 1 else ''}"
+        f"{found.count('new')} new; {count(steps)} environment steps{eta}"
     )
+    for remark in remarks:
+        _say(f"remark: {remark}")
+    if dry_run:
+        _print_table(
+            ("status", "task", "algorithm", "settings", "trajectories", "seed", "steps"),
+            [
+                (state, spec.task, spec.algorithm, spec.settings, spec.trajectories, spec.seed, f"{spec.steps:,}")
+                for spec, state in ((job.spec, state) for job, state in states.items())
+            ],
+        )
+        return
+    if todo:
+        check_writable(results)
     with GridProgress(len(todo), _stderr()) as progress:
-        outcome = grid.execute(todo, results, workers, progress.show, checkpoint_every)
-    if outcome.interrupted:
-        _say("interrupted; checkpoints are saved and the same command continues")
-        sys.exit(EXIT_INTERRUPTED)
+        if engine == "ray":
+            from gailbench.engines import ray
+
+            outcome = ray.execute(todo, results, address, progress.show, checkpoint_every, deadline)
+        else:
+            from gailbench.engines import local
+
+            outcome = local.execute(todo, results, workers, progress.show, checkpoint_every, deadline)
     for spec, message in outcome.failed.items():
         _say(f"failed: {spec.label()}: {message}")
+    if outcome.interrupted:
+        why = "the time limit is reached" if time.monotonic() >= deadline else "interrupted"
+        _say(f"{why}; checkpoints are saved and the same command continues")
+        sys.exit(EXIT_INTERRUPTED)
     _say(f"next: gailbench report --results {results}")
     if outcome.failed:
         sys.exit(EXIT_SOME_FAILED)
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a batch system may have limited."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cli.command("report")

@@ -9,6 +9,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,10 @@ class Demonstrations:
 
     def sha256(self) -> str:
         """Hash of the content that learning and evaluation depend on, the same however it is stored."""
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
         return sha256(
             b"".join(
                 np.ascontiguousarray(getattr(self, field.name)).tobytes()

@@ -8,6 +8,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from gailbench.errors import GailbenchError
+
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the whole new one, never half of it.
@@ -32,6 +34,20 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         if error.errno is not None:
             error.filename = str(path)  # not the temporary one, or none
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be written below a folder, making it if need be.
+
+    Raises:
+        GailbenchError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise GailbenchError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def remove_temporary(path: Path) -> None:

@@ -1,28 +1,25 @@
-"""Many runs: plan them, skip what is done, carry out the rest in single-threaded worker processes.
+"""Many runs: their plan and order, what an engine (`gailbench.engines`) is given and what it tells.
 
-Runs are ordered by their number of environment steps, so that rows of the table fill from the quick tasks up.
+Runs are ordered by their number of environment steps, then by seed, then as in the paper's table (size, algorithm):
+its rows are complete from the quick tasks up, with one seed before there is a second.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gailbench import demonstrations, experts, runs
 from gailbench.demonstrations import Demonstrations
-from gailbench.errors import GailbenchError
-from gailbench.interrupts import StopSignals
-from gailbench.runs import RunSpec
+from gailbench.errors import GailbenchError, first_line
+from gailbench.files import write_atomic
+from gailbench.interrupts import Interrupted
+from gailbench.locks import Locked
+from gailbench.runs import Notice, RunSpec
 from gailbench.tasks import Task
 
 DEMONSTRATIONS_SEED = 0
@@ -36,14 +33,28 @@ class Job:
     demonstrations: Path
 
 
+Ending = Literal["complete", "failed", "interrupted", "locked"]
+
+
 @dataclass(frozen=True)
 class Event:
-    """What happened to a job: an iteration ("row" holds it), or its end."""
+    """What happened to a job.
+
+    Attributes:
+        job: The job.
+        kind: An iteration, something to know ("notice"), or how an attempt at it ended; "locked": another process
+            is at it, and it is tried again later.
+        row: Of the learning curve; of a complete run its `return_mean`.
+        message: Of a notice, a failure, or who holds the lock.
+    """
 
     job: Job
-    kind: Literal["started", "row", "complete", "failed", "interrupted"]
+    kind: Literal["started", "row", "notice"] | Ending
     row: dict[str, float] = field(default_factory=dict)
     message: str = ""
+
+
+OnEvent = Callable[[Event], None]
 
 
 @dataclass
@@ -54,20 +65,77 @@ class Outcome:
     failed: dict[RunSpec, str] = field(default_factory=dict)
     interrupted: bool = False
 
+    def record(self, event: Event) -> None:
+        """Take how an attempt ended."""
+        if event.kind == "complete":
+            self.complete[event.job.spec] = event.row["return_mean"]
+        elif event.kind == "failed":
+            self.failed[event.job.spec] = event.message
 
-def demonstrations_for(task: Task, results: Path, file: Path | None) -> tuple[Demonstrations, Path, bool]:
+
+def ordered(jobs: list[Job]) -> list[Job]:
+    """Return planned jobs in the order in which they are begun."""
+    return sorted(jobs, key=lambda job: (job.spec.steps, job.spec.seed))
+
+
+def shard(jobs: list[Job], number: int, of: int) -> list[Job]:
+    """Return the jobs of one of `of` shards of a plan, numbered from 1: every `of`-th in the order."""
+    return ordered(jobs)[number - 1 :: of]
+
+
+def attempt(
+    job: Job,
+    load: Callable[[], Demonstrations],
+    results: Path,
+    on_event: OnEvent,
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+) -> Event:
+    """Carry out a job in this process; return how it ended. An error is kept in the run's folder."""
+    try:
+        mean = runs.execute(
+            job.spec,
+            load(),
+            results,
+            lambda row: on_event(Event(job, "row", row)),
+            stop,
+            checkpoint_every,
+            lambda text: on_event(Event(job, "notice", message=text)),
+        )
+    except Interrupted:
+        return Event(job, "interrupted")
+    except Locked as held:
+        return Event(job, "locked", message=str(held))
+    except Exception as error:
+        kept = keep_error(job.spec.folder(results), traceback.format_exc())
+        if isinstance(error, GailbenchError):
+            return Event(job, "failed", message=str(error))
+        return Event(job, "failed", message=f"{type(error).__name__}: {first_line(error)} (details in {kept})")
+    return Event(job, "complete", {"return_mean": mean})
+
+
+def keep_error(folder: Path, text: str) -> Path:
+    """Write why a run failed to its folder, if that can be written at all; return the file."""
+    path = folder / "error.txt"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    return path
+
+
+def demonstrations_for(
+    task: Task, results: Path, file: Path | None, notice: Notice = lambda text: None, write: bool = True
+) -> tuple[Demonstrations, Path, bool]:
     """Return the demonstrations for a task's runs, their file, and whether they are a user's own.
 
-    Without a file they are the shipped expert's, in the results folder, sampled now if they are not there yet.
+    Without a file they are the shipped expert's, in the results folder; sampled now, and with `write` written, if
+    they are not there yet or the file there is damaged.
 
     Raises:
         GailbenchError: No expert is shipped, a file is damaged or of another task.
     """
     path = file or results / "demos" / f"{task.name}.npz"
-    if file is None and not path.exists():
-        policy, digest = experts.load(task)
-        demonstrations.sample(task, policy, digest, task.demonstrations, DEMONSTRATIONS_SEED).write(path)
-    found = demonstrations.read(path)
+    found = demonstrations.read(path) if file is not None else _standard_demonstrations(task, path, notice, write)
     if found.task != task.name:
         raise GailbenchError(f"{path} holds demonstrations of '{found.task}', not of '{task.name}'")
     card = experts.card(task.name)
@@ -82,6 +150,21 @@ def demonstrations_for(task: Task, results: Path, file: Path | None) -> tuple[De
     return found, path, not standard
 
 
+def _standard_demonstrations(task: Task, path: Path, notice: Notice, write: bool) -> Demonstrations:
+    if path.exists():
+        try:
+            return demonstrations.read(path)
+        except GailbenchError as damage:
+            policy, digest = experts.load(task)
+            notice(f"{str(damage).partition('; ')[0]}; it is sampled again from the shipped expert")
+    else:
+        policy, digest = experts.load(task)
+    found = demonstrations.sample(task, policy, digest, task.demonstrations, DEMONSTRATIONS_SEED)
+    if write:
+        found.write(path)
+    return found
+
+
 def plan(
     task: Task,
     results: Path,
@@ -92,13 +175,15 @@ def plan(
     entropy_weights: list[float] | None,
     batch: int | None,
     iterations: int | None,
+    notice: Notice = lambda text: None,
+    write: bool = True,
 ) -> list[Job]:
-    """Return the jobs of one task; None means the paper's grid.
+    """Return the jobs of one task; None means the paper's grid. `notice` and `write`: see `demonstrations_for`.
 
     Raises:
         GailbenchError: A size is larger than the demonstrations, or there are none to be had.
     """
-    found, path, own = demonstrations_for(task, results, demonstrations_file)
+    found, path, own = demonstrations_for(task, results, demonstrations_file, notice, write)
     jobs = []
     for size in sizes or task.sizes:
         found.subset(size, task.keep_every)  # says so now if the size is too large
@@ -119,158 +204,3 @@ def plan(
                     )
                     jobs.append(Job(spec, path))
     return jobs
-
-
-def execute(
-    jobs: list[Job],
-    results: Path,
-    workers: int,
-    on_event: Callable[[Event], None] = lambda event: None,
-    checkpoint_every: float = 300.0,
-) -> Outcome:
-    """Carry out jobs in worker processes, fewest steps first; SIGINT or SIGTERM saves checkpoints and returns.
-
-    A run that fails, or whose worker the system kills, does not stop the others.
-    """
-    waiting = sorted(jobs, key=lambda job: (job.spec.steps, job.spec.seed))
-    outcome = Outcome()
-    context = multiprocessing.get_context("spawn")
-    pool: list[_Worker] = []
-    stopping = StopSignals()
-    deadline = 0.0
-    with stopping:
-        while waiting or pool:
-            while waiting and len(pool) < workers and not stopping.set:
-                pool.append(_Worker(context, results, checkpoint_every))
-            for worker in pool:
-                if worker.job is None and waiting and not stopping.set:
-                    worker.give(waiting.pop(0))
-                    on_event(Event(worker.current(), "started"))
-            if stopping.set and not outcome.interrupted:
-                outcome.interrupted = True
-                deadline = time.monotonic() + 8
-                waiting.clear()
-                for worker in pool:
-                    worker.terminate()
-            if outcome.interrupted and time.monotonic() > deadline:
-                for worker in pool:
-                    worker.kill()
-            for worker in [w for w in pool if w.job is None]:
-                worker.close()
-                pool.remove(worker)
-            if not pool:
-                continue
-            for connection in wait([worker.connection for worker in pool], timeout=0.2):
-                worker = next(w for w in pool if w.connection is connection)
-                for event in worker.receive():
-                    _record(event, outcome)
-                    on_event(event)
-                if worker.dead:
-                    pool.remove(worker)
-    return outcome
-
-
-def _record(event: Event, outcome: Outcome) -> None:
-    if event.kind == "complete":
-        outcome.complete[event.job.spec] = event.row["return_mean"]
-    elif event.kind == "failed" and not outcome.interrupted:
-        outcome.failed[event.job.spec] = event.message
-
-
-class _Worker:
-    """A process that carries out one job after another, and the pipe to it."""
-
-    def __init__(self, context: Any, results: Path, checkpoint_every: float) -> None:
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, results, checkpoint_every), daemon=True)
-        # Libraries read this when they are imported; a worker is one thread.
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"
-        try:
-            self.process.start()
-        finally:
-            if before is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = before
-        theirs.close()
-        self.job: Job | None = None
-        self.dead = False
-
-    def current(self) -> Job:
-        assert self.job is not None
-        return self.job
-
-    def give(self, job: Job) -> None:
-        self.job = job
-        with contextlib.suppress(OSError):  # a dead worker is noticed when it is read
-            self.connection.send(job)
-
-    def receive(self) -> list[Event]:
-        """Return what has arrived; a worker that died fails its job."""
-        job = self.current()
-        try:
-            kind, row, message = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            self.dead = True
-            code = self.process.exitcode or 0
-            cause = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            return [Event(job, "failed", message=f"its process ended {cause}")]
-        if kind != "row":
-            self.job = None
-        return [Event(job, kind, row, message)]
-
-    def terminate(self) -> None:
-        self.process.terminate()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def close(self) -> None:
-        self.connection.close()
-        self.process.join()
-
-
-def _work(connection: Connection, results: Path, checkpoint_every: float) -> None:
-    """The worker's loop: ends when the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    stopping = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    import torch
-
-    from gailbench.training import Interrupted
-
-    torch.set_num_threads(1)
-    loaded: dict[Path, Demonstrations] = {}
-    while not stopping:
-        try:
-            job: Job = connection.recv()
-        except EOFError:
-            return
-        folder = job.spec.folder(results)
-        try:
-            if job.demonstrations not in loaded:
-                loaded = {job.demonstrations: demonstrations.read(job.demonstrations)}
-            mean = runs.execute(
-                job.spec,
-                loaded[job.demonstrations],
-                results,
-                lambda row: connection.send(("row", row, "")),
-                lambda: stopping,
-                checkpoint_every,
-            )
-            connection.send(("complete", {"return_mean": mean}, ""))
-        except Interrupted:
-            connection.send(("interrupted", {}, ""))
-        except Exception as error:
-            with contextlib.suppress(OSError):
-                (folder / "error.txt").write_text(traceback.format_exc())
-            kind = "" if isinstance(error, GailbenchError) else f"{type(error).__name__}: "
-            where = f" (details in {folder / 'error.txt'})" if kind else ""
-            connection.send(("failed", {}, f"{kind}{str(error).splitlines()[0] if str(error) else ''}{where}"))

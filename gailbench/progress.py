@@ -36,6 +36,7 @@ class GridProgress:
         self._total, self._finished = total, 0
         self._started = time.monotonic()
         self._bars: dict[RunSpec, TaskID] = {}
+        self._locked: set[RunSpec] = set()
         self._progress: Progress | None = None
         if console.is_terminal:
             self._progress = Progress(
@@ -65,12 +66,21 @@ class GridProgress:
         if event.kind == "row":
             self._show_row(spec, event.row)
             return
+        if event.kind == "notice":
+            self._print(f"{spec.label()}: {event.message}")
+            return
         if event.kind == "started":
             if self._progress is not None:
                 self._bars[spec] = self._progress.add_task(spec.label(), total=spec.iterations, note="")
             return
-        if self._progress is not None:
+        if self._progress is not None and spec in self._bars:
             self._progress.remove_task(self._bars.pop(spec))
+        if event.kind == "locked":
+            if spec not in self._locked:
+                self._locked.add(spec)
+                self._print(f"{spec.label()}: {event.message}; it is left to it")
+            return
+        if self._progress is not None:
             self._progress.advance(self._grid)
         self._finished += 1
         text = {
@@ -79,12 +89,10 @@ class GridProgress:
             "failed": f"failed: {event.message}",
         }[event.kind]
         elapsed = duration(time.monotonic() - self._started)
-        self._console.print(
-            f"[{self._finished}/{self._total}, {elapsed}] {spec.label()}: {text}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        self._print(f"[{self._finished}/{self._total}, {elapsed}] {spec.label()}: {text}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _show_row(self, spec: RunSpec, row: dict[str, float]) -> None:
         if self._progress is None or spec not in self._bars:

@@ -10,6 +10,7 @@ import pytest
 from cli_helpers import call, files_under, launch
 
 from gailbench import demonstrations, experts, grid
+from gailbench.engines import local
 from gailbench.errors import GailbenchError
 from gailbench.grid import Event, Job
 from gailbench.tasks import TASKS, get_task
@@ -135,7 +136,7 @@ def test_runs_start_with_the_fewest_steps(results: Path, tmp_path: Path) -> None
         if event.kind == "started":
             started.append((event.job.spec.steps, event.job.spec.seed))
 
-    outcome = grid.execute(jobs, tmp_path / "r", 1, note)
+    outcome = local.execute(jobs, tmp_path / "r", 1, note)
     assert started == [(steps, seed) for steps in (0, 400, 800, 1200) for seed in (0, 1)]
     assert set(outcome.complete) == {job.spec for job in jobs}
     assert (outcome.failed, outcome.interrupted) == ({}, False)
@@ -151,9 +152,13 @@ def test_a_run_whose_worker_is_killed_does_not_stop_the_others(results: Path, tm
             for process in set(multiprocessing.active_children()) - before:
                 process.kill()
 
-    outcome = grid.execute(jobs, tmp_path / "r", 1, kill)
+    outcome = local.execute(jobs, tmp_path / "r", 1, kill)
     assert {spec.seed for spec in outcome.complete} == {0, 2}
-    assert {spec.seed: message for spec, message in outcome.failed.items()} == {1: "its process ended by signal 9"}
+    assert {spec.seed: message for spec, message in outcome.failed.items()} == {
+        1: "its process ended by signal 9, twice"
+    }
+    (failed,) = outcome.failed
+    assert (failed.folder(tmp_path / "r") / "error.txt").read_text() == "its process ended by signal 9, twice\n"
     assert not outcome.interrupted
 
 
@@ -161,8 +166,7 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
     _link_demonstrations(results, tmp_path / "r")
     options = {"sizes": [1], "algorithms": ["fem"], "batch": 400, "iterations": 2, "seeds": [0, 1, 2]}
     folders = {job.spec.seed: job.spec.folder(tmp_path / "r") for job in _plan(tmp_path / "r", **options)}
-    folders[1].mkdir(parents=True)
-    (folders[1] / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    (folders[1] / "spec.json").mkdir(parents=True)  # where a file has to be written
     command = (
         "run",
         *("--task", "cartpole", "--sizes", 1, "--algorithms", "fem", "--seeds", "0,1,2"),
@@ -173,7 +177,7 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
     assert "Traceback" not in finished.err
     (line,) = [line for line in finished.err.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: cartpole fem 1 seed 1 batch-400,iterations-2: ")
-    assert "checkpoint.safetensors" in line
+    assert f"{folders[1].relative_to(tmp_path)}/spec.json" in line
     assert {seed: (folder / "evaluation.csv").exists() for seed, folder in folders.items()} == {
         0: True,
         1: False,
@@ -181,7 +185,7 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
     }
     assert (folders[1] / "error.txt").exists()
 
-    (folders[1] / "checkpoint.safetensors").unlink()
+    (folders[1] / "spec.json").rmdir()
     before = files_under(folders[0])
     again = call(*command[:-1], tmp_path / "r")
     assert again.code == 0, again.err

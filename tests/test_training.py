@@ -18,11 +18,12 @@ from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
 from gailbench.errors import GailbenchError
+from gailbench.interrupts import Interrupted
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
-from gailbench.training import CURVE_COLUMNS, CheckpointFile, Interrupted, Training, curve_csv
+from gailbench.training import CURVE_COLUMNS, CheckpointFile, Training, curve_csv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

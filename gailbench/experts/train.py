@@ -16,7 +16,9 @@ from gailbench.algorithms.loop import Learner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.errors import GailbenchError
 from gailbench.experts.recipes import Recipe
-from gailbench.files import sha256, write_atomic
+from gailbench.files import remove_temporary, sha256, write_atomic
+from gailbench.interrupts import interruptible
+from gailbench.locks import Lock
 from gailbench.paper import published_baselines
 from gailbench.policy import Policy, policy_bytes
 from gailbench.simulation.mujoco import log_warnings
@@ -46,6 +48,10 @@ class ExpertFiles:
     def checkpoint(self) -> Path:
         return self.policy.with_suffix(".checkpoint.safetensors")
 
+    @property
+    def lock(self) -> Path:
+        return self.policy.with_suffix(".lock")
+
 
 def train(
     task: Task,
@@ -58,44 +64,62 @@ def train(
     """Train an expert, keep its best policy by stochastic return, measure it on fresh episodes; return its card.
 
     Raises:
-        Interrupted: `stop` said so; the same call continues.
+        Interrupted: `stop` or a signal said so; the same call continues.
+        Locked: Another process trains to the same file.
         GailbenchError: The files cannot be written, or no episode ever ended.
     """
     files = ExpertFiles(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
-        training = Training(learner, recipe.iterations, keep_best=True)
-        spec = {"task": task.name, "recipe": recipe.settings()}
-        training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
-        if training.best is None:
-            raise GailbenchError(f"no episode ended while training '{task.name}'; raise --iterations")
-        policy = learner.policy
-        policy.load_state(training.best)
-        content = policy_bytes(policy)
-        best = training.rows[training.best_row]
-        paper = published_baselines().to_dict("index")[task.name]
-        card = {
-            "task": task.name,
-            "environment": task.environment,
-            "sha256": sha256(content),
-            **measure(task, policy, recipe.seed),
-            "steps": int(best["steps"]),
-            "steps_trained": learner.steps,
-            "iteration": int(best["iteration"]),
-            "wall_seconds": round(training.seconds, 1),
-            "settings": recipe.settings(),
-            "versions": versions(),
-            "command": command(),
-            "paper_mean": float(paper["expert_mean"]),
-            "paper_std": float(paper["expert_std"]),
-        }
-        write_atomic(files.policy, content)
-        write_atomic(files.curve, curve_csv(training.rows))
-        write_atomic(files.card, json.dumps(card, indent=2) + "\n")
+        with Lock(files.lock):
+            for path in (files.policy, files.card, files.curve, files.checkpoint):
+                remove_temporary(path)
+            card = _train(task, recipe, files, on_row, stop, checkpoint_every)
+            files.checkpoint.unlink(missing_ok=True)
     except OSError as error:
         raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
-    files.checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def _train(
+    task: Task,
+    recipe: Recipe,
+    files: ExpertFiles,
+    on_row: Callable[[Row], None],
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+) -> dict[str, Any]:
+    learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+    training = Training(learner, recipe.iterations, keep_best=True)
+    spec = {"task": task.name, "recipe": recipe.settings()}
+    training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
+    if training.best is None:
+        raise GailbenchError(f"no episode ended while training '{task.name}'; raise --iterations")
+    policy = learner.policy
+    policy.load_state(training.best)
+    content = policy_bytes(policy)
+    best = training.rows[training.best_row]
+    paper = published_baselines().to_dict("index")[task.name]
+    with interruptible():
+        figures = measure(task, policy, recipe.seed)
+    card = {
+        "task": task.name,
+        "environment": task.environment,
+        "sha256": sha256(content),
+        **figures,
+        "steps": int(best["steps"]),
+        "steps_trained": learner.steps,
+        "iteration": int(best["iteration"]),
+        "wall_seconds": round(training.seconds, 1),
+        "settings": recipe.settings(),
+        "versions": versions(),
+        "command": command(),
+        "paper_mean": float(paper["expert_mean"]),
+        "paper_std": float(paper["expert_std"]),
+    }
+    write_atomic(files.policy, content)
+    write_atomic(files.curve, curve_csv(training.rows))
+    write_atomic(files.card, json.dumps(card, indent=2) + "\n")
     return card
 
 

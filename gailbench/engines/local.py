@@ -1,0 +1,206 @@
+"""The local engine: single-threaded worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from gailbench import demonstrations
+from gailbench.demonstrations import Demonstrations
+from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
+from gailbench.interrupts import StopSignals
+
+# Seconds: how long workers may take to save before they are killed, and between two attempts at a locked run.
+GRACE = 8.0
+LOCKED_PAUSE = 2.0
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+def execute(
+    jobs: list[Job],
+    results: Path,
+    workers: int,
+    on_event: OnEvent = lambda event: None,
+    checkpoint_every: float = 300.0,
+    deadline: float = float("inf"),
+) -> Outcome:
+    """Carry out jobs in worker processes; SIGINT, SIGTERM or the deadline save checkpoints and return.
+
+    A run that fails does not stop the others. One whose worker is killed by the system is taken up once more from
+    its checkpoint. One that another process is at is left to it, and tried again until it is complete or free.
+
+    Args:
+        jobs: What to do.
+        results: The results folder.
+        workers: Runs side by side.
+        on_event: Hears what happens.
+        checkpoint_every: Seconds between two checkpoints of a run.
+        deadline: By `time.monotonic`.
+    """
+    queue = _Queue(ordered(jobs))
+    outcome = Outcome()
+    context = multiprocessing.get_context("spawn")
+    pool: list[_Worker] = []
+    killed: set[Job] = set()  # once: they are not tried a third time
+    kill_at = float("inf")
+    with StopSignals() as signals:
+        while queue.waiting or pool:
+            if not outcome.interrupted and (signals.set or time.monotonic() >= deadline):
+                outcome.interrupted = True
+                kill_at = time.monotonic() + GRACE
+                queue.waiting.clear()
+                for worker in pool:
+                    worker.process.terminate()
+            if time.monotonic() > kill_at:
+                for worker in pool:
+                    worker.process.kill()
+            while len(pool) < min(workers, len(queue.waiting) + sum(worker.job is not None for worker in pool)):
+                pool.append(_Worker(context, results, checkpoint_every))
+            for worker in pool:
+                if worker.job is None and (job := queue.take()) is not None:
+                    worker.give(job)
+                    on_event(Event(job, "started"))
+            for worker in [w for w in pool if w.job is None and not queue.waiting]:
+                worker.close()
+                pool.remove(worker)
+
+            for connection in wait([worker.connection for worker in pool], timeout=0.2):
+                worker = next(w for w in pool if w.connection is connection)
+                event = worker.receive()
+                if not worker.alive:
+                    pool.remove(worker)
+                if event is None:
+                    continue
+                if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by us
+                    if event.job in killed:
+                        event = replace(event, kind="failed", message=f"{event.message}, twice")
+                        keep_error(event.job.spec.folder(results), f"{event.message}\n")
+                    else:
+                        killed.add(event.job)
+                        queue.waiting.insert(0, event.job)
+                        event = replace(event, kind="notice", message=f"{event.message}; it is taken up again")
+                elif event.kind == "locked" and not outcome.interrupted:
+                    queue.put_off(event.job)
+                outcome.record(event)
+                on_event(event)
+    return outcome
+
+
+class _Queue:
+    """Jobs that wait, some of them not before a given time."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.waiting = jobs
+        self._not_before: dict[Job, float] = {}
+
+    def take(self) -> Job | None:
+        now = time.monotonic()
+        for index, job in enumerate(self.waiting):
+            if self._not_before.get(job, now) <= now:
+                return self.waiting.pop(index)
+        return None
+
+    def put_off(self, job: Job) -> None:
+        self._not_before[job] = time.monotonic() + LOCKED_PAUSE
+        self.waiting.append(job)
+
+
+class _Worker:
+    """A process that carries out one job after another, and the pipe to it.
+
+    Attributes:
+        job: The one it is at.
+        alive: Whether it can be given another.
+    """
+
+    def __init__(self, context: Any, results: Path, checkpoint_every: float) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_work, args=(theirs, results, checkpoint_every), daemon=True)
+        with _inherited():
+            self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+        self.alive = True
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        with contextlib.suppress(OSError):  # a dead worker is noticed when it is read
+            self.connection.send(job)
+
+    def receive(self) -> Event | None:
+        """Return what has arrived; a worker that ended interrupts its job."""
+        try:
+            event: Event = self.connection.recv()
+        except (EOFError, OSError):
+            self.close()
+            code = self.process.exitcode or 0
+            cause = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            return None if self.job is None else Event(self.job, "interrupted", message=f"its process ended {cause}")
+        if event.kind not in ("row", "notice"):
+            self.job = None
+        if event.kind == "interrupted":
+            self.close()
+            event = replace(event, message="its process was asked to end")
+        return event
+
+    def close(self) -> None:
+        self.alive = False
+        self.connection.close()
+        self.process.join()
+
+
+@contextlib.contextmanager
+def _inherited() -> Iterator[None]:
+    """What a worker takes over when it starts: one thread, and signals that wait until it handles them."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # libraries read this when they are imported
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _work(connection: Connection, results: Path, checkpoint_every: float) -> None:
+    """The worker's loop: ends when the pipe is closed or its job was interrupted."""
+    with StopSignals() as signals:
+        # Ctrl-C reaches the whole process group, but the parent decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        import torch
+
+        torch.set_num_threads(1)
+        loaded: dict[Path, Demonstrations] = {}
+
+        def tell(event: Event) -> None:
+            try:
+                connection.send(event)
+            except OSError:  # nobody is left to work for
+                signals.set = True
+
+        while not signals.set:
+            try:
+                job: Job = connection.recv()
+            except (EOFError, OSError):
+                return
+
+            def load(path: Path = job.demonstrations) -> Demonstrations:
+                if path not in loaded:
+                    loaded.clear()
+                    loaded[path] = demonstrations.read(path)
+                return loaded[path]
+
+            tell(attempt(job, load, results, tell, lambda: signals.set, checkpoint_every))

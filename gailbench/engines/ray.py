@@ -1,0 +1,184 @@
+"""The Ray engine: every run is a Ray task, on whichever node of a cluster has a free core.
+
+A task whose node or process is lost is retried by Ray, and goes on from the run's last checkpoint where the results
+folder is shared between the nodes. Where a node does not see it, the run is carried out in a temporary folder of the
+node and its files, a checkpoint included, come back when it ends.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from gailbench import demonstrations
+from gailbench.demonstrations import Demonstrations
+from gailbench.errors import GailbenchError, first_line
+from gailbench.files import write_atomic
+from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
+from gailbench.interrupts import StopSignals
+
+CPUS = 1
+RETRIES = 5
+# Seconds: how long tasks may take to save before they are given up, and between two attempts at a locked run.
+GRACE = 8.0
+LOCKED_PAUSE = 2.0
+Files = dict[str, bytes]
+
+
+def execute(
+    jobs: list[Job],
+    results: Path,
+    address: str | None = None,
+    on_event: OnEvent = lambda event: None,
+    checkpoint_every: float = 300.0,
+    deadline: float = float("inf"),
+) -> Outcome:
+    """Carry out jobs as Ray tasks; SIGINT, SIGTERM or the deadline save checkpoints and return.
+
+    Args:
+        jobs: What to do.
+        results: The results folder; nodes that share it write there.
+        address: The cluster to join, "auto" for the one that this machine is in; None starts one on this machine.
+        on_event: Hears how runs end.
+        checkpoint_every: Seconds between two checkpoints of a run.
+        deadline: By `time.monotonic`.
+
+    Raises:
+        GailbenchError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise GailbenchError("Ray is not installed; 'pip install gailbench[ray]' installs it") from None
+    if not jobs:
+        return Outcome()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise GailbenchError(f"no Ray cluster at {address}: {first_line(error)}") from None
+
+    results = results.resolve()
+    # A node that sees this file shares the folder.
+    token = results / f".ray-{uuid.uuid4().hex}.tmp"
+    write_atomic(token, "")
+    try:
+        return _Driver(ray, results, token, checkpoint_every).work(ordered(jobs), on_event, deadline)
+    finally:
+        token.unlink(missing_ok=True)
+        ray.shutdown()
+
+
+class _Driver:
+    """Submits jobs and takes what comes back."""
+
+    def __init__(self, ray: Any, results: Path, token: Path, checkpoint_every: float) -> None:
+        self._ray, self._results, self._token = ray, results, token
+        self._checkpoint_every = checkpoint_every
+        self._task = ray.remote(num_cpus=CPUS, max_retries=RETRIES)(_carry_out)
+        self._demonstrations: dict[Path, Any] = {}
+        self._open: dict[Any, Job] = {}
+
+    def work(self, jobs: list[Job], on_event: OnEvent, deadline: float) -> Outcome:
+        outcome = Outcome()
+        locked: list[tuple[float, Job]] = []
+        give_up = float("inf")
+        with StopSignals() as signals:
+            for job in jobs:
+                self._submit(job)
+            while self._open or locked:
+                now = time.monotonic()
+                if not outcome.interrupted and (signals.set or now >= deadline):
+                    outcome.interrupted = True
+                    give_up = now + GRACE
+                    locked.clear()
+                    for reference in self._open:
+                        self._ray.cancel(reference)
+                if now > give_up:
+                    break
+                for entry in [entry for entry in locked if entry[0] <= now]:
+                    locked.remove(entry)
+                    self._submit(entry[1])
+                if not self._open:
+                    time.sleep(0.2)
+                    continue
+                ready, _ = self._ray.wait(list(self._open), timeout=0.2)
+                for reference in ready:
+                    event = self._result(reference)
+                    if event.kind == "locked" and not outcome.interrupted:
+                        locked.append((now + LOCKED_PAUSE, event.job))
+                    outcome.record(event)
+                    on_event(event)
+        return outcome
+
+    def _submit(self, job: Job) -> None:
+        if job.demonstrations not in self._demonstrations:
+            self._demonstrations[job.demonstrations] = self._ray.put(demonstrations.read(job.demonstrations))
+        reference = self._task.remote(
+            job,
+            self._demonstrations[job.demonstrations],
+            self._results,
+            self._token,
+            _files(job.spec.folder(self._results)),
+            self._checkpoint_every,
+        )
+        self._open[reference] = job
+
+    def _result(self, reference: Any) -> Event:
+        """Return how a task ended; files that it brings along are written."""
+        job = self._open.pop(reference)
+        folder = job.spec.folder(self._results)
+        try:
+            event, files = self._ray.get(reference)
+            _write_files(folder, files)
+        except self._ray.exceptions.TaskCancelledError:
+            return Event(job, "interrupted")
+        except self._ray.exceptions.RayError as error:
+            keep_error(folder, f"{error}\n")
+            return Event(job, "failed", message=f"Ray gave it up: {first_line(error)}")
+        except OSError as error:
+            return Event(job, "failed", message=f"cannot write {error.filename or folder}: {error.strerror}")
+        # Of two equal jobs the one that is known here.
+        return Event(job, event.kind, event.row, event.message)
+
+
+def _carry_out(
+    job: Job, found: Demonstrations, results: Path, token: Path, files: Files, checkpoint_every: float
+) -> tuple[Event, Files]:
+    """The task: carry out a job in the results folder, or in a folder of this node; return the latter's files."""
+    import torch
+
+    torch.set_num_threads(CPUS)
+    with StopSignals() as signals:  # Ray cancels by SIGINT
+        if token.exists():
+            return attempt(job, lambda: found, results, lambda event: None, lambda: signals.set, checkpoint_every), {}
+        with tempfile.TemporaryDirectory(prefix="gailbench-") as temporary:
+            folder = job.spec.folder(Path(temporary))
+            folder.mkdir(parents=True)
+            _write_files(folder, files)
+            event = attempt(
+                job, lambda: found, Path(temporary), lambda event: None, lambda: signals.set, checkpoint_every
+            )
+            return event, _files(folder)
+
+
+def _files(folder: Path) -> Files:
+    """Return the content of a run's files by name."""
+    if not folder.is_dir():
+        return {}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "lock"}
+
+
+def _write_files(folder: Path, files: Files) -> None:
+    """Write a run's files, the one that makes it complete last."""
+    if not files:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: (name == "evaluation.csv", name)):
+        write_atomic(folder / name, files[name])
+    if "evaluation.csv" in files:
+        for leftover in ("checkpoint.safetensors", "error.txt"):
+            if leftover not in files:
+                (folder / leftover).unlink(missing_ok=True)
