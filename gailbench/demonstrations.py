@@ -11,17 +11,18 @@ import zlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.errors import GailbenchError, first_line
 from gailbench.files import sha256, write_atomic
-from gailbench.policy import Policy
-from gailbench.sampling import Sampler
 from gailbench.streams import stream
 from gailbench.tasks import Task
+
+if TYPE_CHECKING:
+    from gailbench.policy import Policy
 
 FORMAT = 1
 
@@ -190,6 +191,8 @@ class Demonstrations:
 
 def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, seed: int) -> Demonstrations:
     """Sample whole trajectories of the stochastic policy, and the offsets that subsampling will use."""
+    from gailbench.sampling import Sampler  # imports torch, which reading demonstrations does not need
+
     sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
     batch = sampler.sample(policy, task.horizon)
     # Each environment's first episode: taking episodes as they finish would favor short ones.

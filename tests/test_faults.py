@@ -273,7 +273,7 @@ def test_a_read_only_folder_is_refused_in_one_line_and_its_complete_runs_still_c
 
 
 LONG = (
-    *("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "fem", "--iterations", 200, "--batch", 1000),
+    *("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "fem", "--iterations", 60, "--batch", 1000),
     *("--checkpoint-every", 0),
 )
 

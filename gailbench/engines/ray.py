@@ -7,6 +7,7 @@ node and its files, a checkpoint included, come back when it ends.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 import uuid
@@ -56,8 +57,9 @@ def execute(
     if not jobs:
         return Outcome()
     try:
+        _check_address(address)
         ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise GailbenchError(f"no Ray cluster at {address}: {first_line(error)}") from None
 
     results = results.resolve()
@@ -69,6 +71,17 @@ def execute(
     finally:
         token.unlink(missing_ok=True)
         ray.shutdown()
+
+
+def _check_address(address: str | None) -> None:
+    """See whether anybody listens at host:port; Ray itself tries for minutes, and then ends the process.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _Driver:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gailbench.errors import GailbenchError
 from gailbench.files import sha256
-from gailbench.policy import Policy, read_policy
 from gailbench.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from gailbench.policy import Policy
 
 FOLDER = Path(__file__).parent
 
@@ -43,6 +45,8 @@ def load(task: Task, path: Path | None = None) -> tuple[Policy, str]:
     Raises:
         GailbenchError: There is none, the file is damaged, does not match its card, or is of another task's shape.
     """
+    from gailbench.policy import read_policy  # imports torch, which takes a second
+
     if path is None:
         path = FOLDER / f"{task.name}.safetensors"
         if not path.exists():

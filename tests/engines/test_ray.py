@@ -1,0 +1,176 @@
+"""Runs on a real Ray cluster of two nodes, started on this machine; skipped where Ray is not installed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_helpers import call, launch, start, wait_until
+
+from gailbench import grid
+from gailbench.engines import ray as engine
+from gailbench.files import write_atomic
+from gailbench.grid import Event, Job
+from gailbench.tasks import get_task
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install gailbench[ray]")
+
+RESULT_FILES = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
+GRID = (
+    *("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "fem,gail", "--seeds", "0"),
+    *("--iterations", 100, "--batch", 1000),
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same runs by the local engine."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finished = launch(*GRID, "--jobs", 2, folder=folder)
+    assert finished.code == 0, finished.err
+    return folder / "results"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Two nodes of one core each."""
+    from ray.cluster_utils import Cluster
+
+    # Nodes are processes that import gailbench from where this process has it.
+    path = str(Path(grid.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([path, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.second = nodes.add_node(num_cpus=1)
+    yield nodes
+    nodes.shutdown()
+
+
+def _assert_as_undisturbed(results: Path, undisturbed: Path) -> None:
+    folders = [path.parent.relative_to(undisturbed) for path in undisturbed.rglob("evaluation.csv")]
+    assert len(folders) == 2
+    for folder in folders:
+        for name in RESULT_FILES:
+            assert (results / folder / name).read_bytes() == (undisturbed / folder / name).read_bytes()
+        left = {path.name for path in (results / folder).iterdir()}
+        assert left == {*RESULT_FILES, "versions.json", "timing.json"}
+    assert not list(results.glob(".ray-*"))
+
+
+def _ancestors(pid: int) -> list[int]:
+    found = []
+    while pid > 1:
+        found.append(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def _raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def test_a_run_on_a_lost_node_goes_on_from_its_checkpoint_on_another(
+    cluster: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    process = start(*GRID, "--engine", "ray", "--address", cluster.address, "--checkpoint-every", 0, folder=tmp_path)
+
+    def victims() -> list[Path]:
+        """Folders of runs on the second node that have a checkpoint."""
+        found = []
+        for checkpoint in results.rglob("checkpoint.safetensors"):
+            try:
+                pid = json.loads((checkpoint.parent / "lock").read_text())["pid"]
+                if _raylet(cluster.second) in _ancestors(pid):
+                    found.append(checkpoint.parent)
+            except (OSError, ValueError):
+                continue  # the run is just beginning or ending
+        return found
+
+    wait_until(lambda: bool(victims()), process)
+    (victim,) = victims()
+    before = json.loads((victim / "lock").read_text())["pid"]
+    cluster.remove_node(cluster.second, allow_graceful=False)
+    resumed_by: set[int] = set()
+
+    def taken_up() -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            resumed_by.add(json.loads((victim / "lock").read_text())["pid"])
+        return bool(resumed_by - {before}) or (victim / "evaluation.csv").exists()
+
+    wait_until(taken_up, process)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert resumed_by - {before}, "it was complete before its node was lost"
+    _assert_as_undisturbed(results, undisturbed)
+
+
+def test_an_interrupted_grid_is_saved_by_its_nodes(cluster: Any, undisturbed: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    process = start(*GRID, "--engine", "ray", "--address", cluster.address, folder=tmp_path)
+    wait_until(lambda: len(list(results.rglob("spec.json"))) == 2, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    # None is written before 300 seconds otherwise.
+    assert len(list(results.rglob("checkpoint.safetensors"))) == 2
+    finished = launch(*GRID, "--results", results, folder=tmp_path)
+    assert finished.code == 0, finished.err
+    _assert_as_undisturbed(results, undisturbed)
+
+
+@pytest.fixture
+def not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes do not see the file that tells a shared folder."""
+
+    def write(path: Path, content: str | bytes) -> None:
+        if not path.name.startswith(".ray-"):
+            write_atomic(path, content)
+
+    monkeypatch.setattr(engine, "write_atomic", write)
+
+
+def _jobs(results: Path) -> list[Job]:
+    task = get_task("cartpole")
+    return grid.plan(task, results, None, [1], ["fem", "gail"], [0], None, 1000, 100)
+
+
+@pytest.mark.usefixtures("not_shared")
+def test_nodes_that_do_not_share_the_folder_return_the_runs(cluster: Any, undisturbed: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(undisturbed / "demos", results / "demos")
+    jobs = _jobs(results)
+    deadline = time.monotonic() + 9
+    first = engine.execute(jobs, results, cluster.address, deadline=deadline)
+    if first.interrupted:  # what was done so far came back too
+        assert len(list(results.rglob("checkpoint.safetensors"))) + len(first.complete) > 0
+    left = [job for job in jobs if job.spec not in first.complete]
+    second = engine.execute(left, results, cluster.address)
+    assert {*first.complete, *second.complete} == {job.spec for job in jobs}
+    assert second.failed == {}
+    _assert_as_undisturbed(results, undisturbed)
+
+
+def test_a_run_that_fails_on_a_node_is_named_and_does_not_stop_the_others(cluster: Any, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    first, second = grid.plan(get_task("cartpole"), results, None, [1], ["fem"], [0, 1], None, 400, 2)
+    (first.spec.folder(results) / "spec.json").mkdir(parents=True)  # where a file has to be written
+    events: list[Event] = []
+    outcome = engine.execute([first, second], results, cluster.address, events.append)
+    assert set(outcome.complete) == {second.spec}
+    assert "spec.json" in outcome.failed[first.spec]
+    assert sorted(event.kind for event in events) == ["complete", "failed"]
+
+
+def test_an_address_without_a_cluster_is_named(tmp_path: Path) -> None:
+    finished = call(*GRID, "--engine", "ray", "--address", "127.0.0.1:9", "--results", tmp_path)
+    assert finished.code == 1
+    assert "127.0.0.1:9" in finished.err.splitlines()[-1]
