@@ -70,7 +70,6 @@ def _number(kind: type[int] | type[float], least: float) -> Callable[[str], floa
 
 TASK_LIST = CommaList(_one_of("task", list(TASKS)), "T,...")
 TASK_LIST_OR_ALL = CommaList(_one_of("task", [*TASKS, "all"]), "T,...|all")
-TASK = CommaList(_one_of("task", list(TASKS)), "T")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1)
@@ -202,6 +201,8 @@ def expert_train(
     chosen = _tasks(names)
     if out is not None and len(chosen) > 1:
         raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
+    if out is not None and out.suffix != ".safetensors":
+        raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
     torch.set_num_threads(1)
     recipes = {}
     for task in chosen:
@@ -420,7 +421,13 @@ def demos_show(file: Path, as_json: bool) -> None:
     help="GAIL's policy entropy weights (lambda).  [default: the paper's for the task]",
     show_default=False,
 )
-@click.option("--demos", "demos_file", type=FILE, help="Demonstrations of your own.")
+@click.option(
+    "--demos",
+    "demos_file",
+    type=FILE,
+    help="Demonstrations of your own.  [default: the shipped expert's]",
+    show_default=False,
+)
 @click.option(
     "--iterations",
     type=POSITIVE,
@@ -456,6 +463,7 @@ def run_command(
 
     from gailbench import grid, runs
     from gailbench.bench import estimate_steps_per_second
+    from gailbench.files import check_writable
     from gailbench.progress import GridProgress, count, duration
 
     chosen = _tasks(names)
@@ -466,6 +474,7 @@ def run_command(
         for task in chosen
         for job in grid.plan(task, results, demos_file, sizes, algorithms, seeds, entropy_weights, batch, iterations)
     ]
+    check_writable(results / "runs")
     states = {job: runs.status(job.spec, results) for job in planned}
     todo = [job for job in planned if states[job] != "complete"]
     found = list(states.values())
@@ -560,6 +569,9 @@ def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
     try:
         code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         _say(f"gailbench: {error.format_message()}{where}".replace("\n", " "))

@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from gailbench.errors import GailbenchError
+
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the whole new one, never half of it.
@@ -26,6 +28,19 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder and try to write in it, so that hours of work do not end at a file that cannot be written.
+
+    Raises:
+        GailbenchError: It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise GailbenchError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def sha256(content: bytes) -> str:

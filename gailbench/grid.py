@@ -70,6 +70,7 @@ def demonstrations_for(task: Task, results: Path, file: Path | None) -> tuple[De
     found = demonstrations.read(path)
     if found.task != task.name:
         raise GailbenchError(f"{path} holds demonstrations of '{found.task}', not of '{task.name}'")
+    experts.check_dimensions(task, path, found.observations.shape[1], found.num_actions, found.discrete)
     card = experts.card(task.name)
     standard = (
         card is not None

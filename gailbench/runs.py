@@ -123,7 +123,9 @@ def make_spec(
         "iterations": paper_iterations,
     }
     sha256 = demonstrations.sha256()
-    differences = [f"{name}-{value:g}" for name, value in values.items() if value is not None and value != paper[name]]
+    differences = [
+        f"{name}-{_exact(value)}" for name, value in values.items() if value is not None and value != paper[name]
+    ]
     if own_demonstrations:
         differences.append(f"demonstrations-{sha256[:8]}")
     return RunSpec(
@@ -138,6 +140,11 @@ def make_spec(
         demonstrations_sha256=sha256,
         expert_sha256=demonstrations.expert_sha256,
     )
+
+
+def _exact(value: float) -> str:
+    """The shortest text that gives the number back: "100", "0.001"."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 Status = Literal["complete", "resumable", "new"]

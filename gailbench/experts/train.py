@@ -16,7 +16,7 @@ from gailbench.algorithms.loop import Learner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.errors import GailbenchError
 from gailbench.experts.recipes import Recipe
-from gailbench.files import sha256, write_atomic
+from gailbench.files import check_writable, sha256, write_atomic
 from gailbench.paper import published_baselines
 from gailbench.policy import Policy, policy_bytes
 from gailbench.simulation.mujoco import log_warnings
@@ -62,8 +62,8 @@ def train(
         GailbenchError: The files cannot be written, or no episode ever ended.
     """
     files = ExpertFiles(out)
+    check_writable(out.parent)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
         training = Training(learner, recipe.iterations, keep_best=True)
         spec = {"task": task.name, "recipe": recipe.settings()}
