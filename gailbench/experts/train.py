@@ -121,17 +121,18 @@ def gymnasium_returns(
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)
     returns = np.zeros(episodes)
+    actor = None if policy is None else policy.actor()
     for episode in range(episodes):
         observation, _ = env.reset(seed=int(generator.integers(2**31)))
         for _ in range(task.horizon):
-            if policy is None:
+            if policy is None or actor is None:
                 action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
             else:
                 noise = None
                 if not deterministic:
                     noise = policy.distribution.noise(generator, (1,), policy.action_dim)
                 row = np.asarray(observation, dtype=np.float32)[None]
-                action = policy.act(row, noise)[0][0]
+                action = actor(row, noise)[0][0]
             action = int(action) if discrete else action.astype(np.float64)
             observation, reward, terminated, truncated, _ = env.step(action)
             returns[episode] += float(reward)
