@@ -105,7 +105,6 @@ class Shard(click.ParamType):
 
 TASK_LIST = CommaList(_one_of("task", list(TASKS)), "T,...")
 TASK_LIST_OR_ALL = CommaList(_one_of("task", [*TASKS, "all"]), "T,...|all")
-TASK = CommaList(_one_of("task", list(TASKS)), "T")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1)
@@ -237,6 +236,8 @@ def expert_train(
     chosen = _tasks(names)
     if out is not None and len(chosen) > 1:
         raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
+    if out is not None and out.suffix != ".safetensors":
+        raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
     torch.set_num_threads(1)
     recipes = {}
     for task in chosen:
@@ -455,7 +456,13 @@ def demos_show(file: Path, as_json: bool) -> None:
     help="GAIL's policy entropy weights (lambda).  [default: the paper's for the task]",
     show_default=False,
 )
-@click.option("--demos", "demos_file", type=FILE, help="Demonstrations of your own.")
+@click.option(
+    "--demos",
+    "demos_file",
+    type=FILE,
+    help="Demonstrations of your own.  [default: the shipped expert's]",
+    show_default=False,
+)
 @click.option(
     "--iterations",
     type=POSITIVE,
@@ -555,6 +562,8 @@ def run_command(
     planned = grid.ordered(planned) if shard is None else grid.shard(planned, *shard)
     states = {job: runs.status(job.spec, results, remarks.append) for job in planned}
     todo = [job for job in planned if states[job] != "complete"]
+    if todo and not dry_run:
+        check_writable(results / "runs")
     found = list(states.values())
     steps = sum(job.spec.steps for job in todo)
     workers = min(jobs or _cores(), max(len(todo), 1))
@@ -583,8 +592,6 @@ def run_command(
             ],
         )
         return
-    if todo:
-        check_writable(results)
     with GridProgress(len(todo), _stderr()) as progress:
         if engine == "ray":
             from gailbench.engines import ray
@@ -679,6 +686,9 @@ def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
     try:
         code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         _say(f"gailbench: {error.format_message()}{where}".replace("\n", " "))

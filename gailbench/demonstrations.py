@@ -157,6 +157,11 @@ class Demonstrations:
                 )
             ]
         )
+        if not len(rows):
+            raise GailbenchError(
+                f"keeping every {keep_every}th pair leaves nothing of the first {trajectories} trajectories "
+                f"of '{self.task}'; use longer or more trajectories"
+            )
         return Pairs(self.observations[rows], self.actions[rows], self.num_actions, self.discrete)
 
     def sha256(self) -> str:

@@ -37,17 +37,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be written below a folder, making it if need be.
+    """Make the folder and try to write in it, so that hours of work do not end at a file that cannot be written.
 
     Raises:
-        GailbenchError: They cannot.
+        GailbenchError: It cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise GailbenchError(f"cannot write to {folder}: {error.strerror}") from None
+        raise GailbenchError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def remove_temporary(path: Path) -> None:

@@ -5,7 +5,7 @@ Legend: B rows, I inputs, O outputs, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -49,41 +49,50 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
         for weight, bias in self._layers[:-1]:
-            x = torch.addmm(bias, x, weight)
-            x = torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)
+            x = self._activate(torch.addmm(bias, x, weight))
         weight, bias = self._layers[-1]
         return torch.addmm(bias, x, weight)
 
-    def numpy_forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, I) -> (B, O) in NumPy, for a few rows: PyTorch's cost per call is several times higher."""
+    @torch.no_grad()
+    def evaluate(self, x: Tensor) -> Tensor:
+        """(B, I) -> (B, O) for many rows, without a graph."""
+        return torch.cat([self(x[rows]) for rows in row_blocks(len(x))])
+
+    def numpy_forward(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return (B, I) -> (B, O) in NumPy, for a few rows at the present parameters.
+
+        PyTorch's cost per call is several times higher.
+        """
         layers = [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
-        for weight, bias in layers[:-1]:
+        tanh = self.activation == "tanh"
+
+        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            for weight, bias in layers[:-1]:
+                x = x @ weight
+                x += bias
+                if tanh:
+                    np.tanh(x, out=x)
+                else:
+                    np.maximum(x, LEAKY_SLOPE * x, out=x)
+            weight, bias = layers[-1]
             x = x @ weight
             x += bias
-            if self.activation == "tanh":
-                np.tanh(x, out=x)
-            else:
-                np.maximum(x, LEAKY_SLOPE * x, out=x)
-        weight, bias = layers[-1]
-        return x @ weight + bias
+            return x
+
+        return forward
 
     @torch.no_grad()
     def linearize(self, x: Tensor) -> Linearization:
         """Return the network's Jacobian at rows x (B, I), as a pair of products."""
-        inputs, slopes = [], []
+        inputs = [x]
         for weight, bias in self._layers[:-1]:
-            inputs.append(x)
-            x = torch.addmm(bias, x, weight)
-            if self.activation == "tanh":
-                x = torch.tanh(x)
-                slopes.append(1 - x * x)
-            else:
-                slopes.append(torch.where(x > 0, 1.0, LEAKY_SLOPE))
-                x = nn.functional.leaky_relu(x, LEAKY_SLOPE)
-        inputs.append(x)
+            inputs.append(self._activate(torch.addmm(bias, inputs[-1], weight)))
         weight, bias = self._layers[-1]
-        output = torch.addmm(bias, x, weight)
-        return Linearization([weight.detach() for weight, _ in self._layers], inputs, slopes, output)
+        output = torch.addmm(bias, inputs[-1], weight)
+        return Linearization([weight.detach() for weight, _ in self._layers], inputs, self.activation, output)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)
 
 
 class Linearization:
@@ -95,8 +104,16 @@ class Linearization:
         output: The network's output at the rows, (B, O).
     """
 
-    def __init__(self, weights: list[Tensor], inputs: list[Tensor], slopes: list[Tensor], output: Tensor) -> None:
-        self._weights, self._inputs, self._slopes, self.output = weights, inputs, slopes, output
+    def __init__(self, weights: list[Tensor], inputs: list[Tensor], activation: Activation, output: Tensor) -> None:
+        self._weights, self._inputs, self._activation, self.output = weights, inputs, activation, output
+
+    def _through(self, change: Tensor, layer: int) -> Tensor:
+        """Multiply by the derivative of the activation that gave this layer's inputs."""
+        activated = self._inputs[layer]
+        if self._activation == "tanh":
+            return torch.ops.aten.tanh_backward(change, activated)
+        # A leaky ReLU keeps the sign, so its result tells its slope.
+        return torch.ops.aten.leaky_relu_backward(change, activated, LEAKY_SLOPE, True)
 
     def jvp(self, v: Tensor) -> Tensor:
         """J v: the change (B, O) of the output along parameters v (P,)."""
@@ -108,7 +125,7 @@ class Linearization:
             change = torch.addmm(parts[layers + layer], x, parts[layer].view_as(weight))
             if tangent is not None:
                 change.addmm_(tangent, weight)
-            tangent = change * self._slopes[layer] if layer < layers - 1 else change
+            tangent = self._through(change, layer + 1) if layer < layers - 1 else change
         assert tangent is not None
         return tangent
 
@@ -120,8 +137,45 @@ class Linearization:
             weights.append((self._inputs[layer].T @ u).reshape(-1))
             biases.append(u.sum(0))
             if layer:
-                u = (u @ self._weights[layer].T) * self._slopes[layer - 1]
+                u = self._through(u @ self._weights[layer].T, layer)
         return torch.cat(weights[::-1] + biases[::-1])
+
+
+def row_blocks(count: int, size: int = 4096) -> list[slice]:
+    """Cut `count` rows into equal blocks of at most `size`: a block's activations stay in a core's cache, and its
+    buffers are used again where those of a whole batch would be fetched anew from the system each time."""
+    edges = np.linspace(0, count, -(-count // size) + 1).astype(int).tolist()
+    return [slice(start, end) for start, end in pairwise(edges)]
+
+
+def objective_gradient(
+    network: MLP,
+    x: Tensor,
+    objective: Callable[[Tensor, slice], Tensor],
+    free: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
+    """Differentiate an objective that is a sum over rows.
+
+    Args:
+        network: The network.
+        x: Its inputs, (B, I).
+        objective: (outputs of a block of rows, which rows) -> that block's part of the objective.
+        free: Parameters besides the network's that the objective depends on.
+
+    Returns:
+        The gradient by the network's parameters, then by the free ones, (P,); and the outputs, (B, O).
+    """
+    gradient: Tensor | None = None
+    outputs = []
+    for rows in row_blocks(len(x)):
+        linearization = network.linearize(x[rows])
+        output = linearization.output.requires_grad_()
+        by_output, *by_free = torch.autograd.grad(objective(output, rows), (output, *free), materialize_grads=True)
+        part = torch.cat([linearization.vjp(by_output), *(entry.reshape(-1) for entry in by_free)])
+        gradient = part if gradient is None else gradient.add_(part)
+        outputs.append(output.detach())
+    assert gradient is not None
+    return gradient, torch.cat(outputs)
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:

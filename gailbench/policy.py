@@ -8,6 +8,7 @@ Legend: B rows, O observation, A action (discrete: number of actions).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,12 @@ from gailbench.networks import MLP, Activation, Standardizer, flatten
 from gailbench.state import State, join, part
 
 LOG_2PI = float(np.log(2 * np.pi))
+
+
+Actor = Callable[
+    [NDArray[np.floating[Any]], NDArray[Any] | None],
+    tuple[NDArray[Any], NDArray[np.float32]],
+]
 
 
 class Distribution(Protocol):
@@ -164,16 +171,23 @@ class Policy(nn.Module):
 
     def output(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
         """Means or logits (B, A) at observations (B, O)."""
-        return self.network.numpy_forward(self.standardizer(observations))
+        return self.network.numpy_forward()(self.standardizer(observations))
 
-    def act(
-        self, observations: NDArray[np.floating], noise: NDArray[Any] | None
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return actions and the network's outputs; without noise the actions are the most probable ones."""
-        output = self.output(observations)
-        if noise is None:
-            return self.distribution.mode(output), output
-        return self.distribution.sample(output, self.log_std.detach().numpy(), noise), output
+    def actor(self) -> Actor:
+        """Return a function (observations (B, O), noise) -> (actions, outputs) of the policy as it now is; without
+        noise the actions are the most probable ones."""
+        forward, standardize, distribution = self.network.numpy_forward(), self.standardizer, self.distribution
+        free = self.log_std.detach().numpy()
+
+        def act(
+            observations: NDArray[np.floating], noise: NDArray[Any] | None
+        ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+            output = forward(standardize(observations))
+            if noise is None:
+                return distribution.mode(output), output
+            return distribution.sample(output, free, noise), output
+
+        return act
 
     @torch.inference_mode()
     def mean_entropy(self, output: NDArray[np.float32]) -> float:

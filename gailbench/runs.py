@@ -132,7 +132,7 @@ def make_spec(
     }
     sha256 = demonstrations.sha256()
     differences = [
-        f"{name}-{_digits(value)}" for name, value in values.items() if value is not None and value != paper[name]
+        f"{name}-{_exact(value)}" for name, value in values.items() if value is not None and value != paper[name]
     ]
     if own_demonstrations:
         differences.append(f"demonstrations-{sha256[:8]}")
@@ -150,10 +150,9 @@ def make_spec(
     )
 
 
-def _digits(value: float) -> str:
-    """A number as short as it can be without becoming another."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+def _exact(value: float) -> str:
+    """The shortest text that gives the number back: "100", "0.001"."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 Status = Literal["complete", "resumable", "new"]

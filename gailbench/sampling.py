@@ -8,25 +8,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gailbench.policy import Policy
+from gailbench.policy import Actor, Policy
 from gailbench.simulation import Simulator, make
 from gailbench.state import State, join, part
 from gailbench.tasks import Task
-
-
-class Actor(Protocol):
-    """What acts: a policy, or a stand-in for one such as uniformly random actions."""
-
-    def act(
-        self, observations: NDArray[np.floating], noise: NDArray[Any] | None
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return actions and the outputs that they were drawn from."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,7 @@ class Sampler:
         noise = None
         if not deterministic:
             noise = policy.distribution.noise(self.generator, shape, simulator.action_dim)
-        record = self._record(policy, steps, noise)
+        record = self._record(policy.actor(), steps, noise)
         with torch.inference_mode():
             log_probabilities = (
                 policy.distribution.log_probability(
@@ -152,7 +143,7 @@ class Sampler:
         for t in range(steps):
             observations[t] = simulator.observations
             times[t] = simulator.times
-            actions[t], outputs[t] = actor.act(observations[t], None if noise is None else noise[t])
+            actions[t], outputs[t] = actor(observations[t], None if noise is None else noise[t])
             step = simulator.step(actions[t] if discrete else actions[t].astype(np.float64))
             rewards[t], terminated[t], truncated[t] = step.rewards, step.terminated, step.truncated
             if (done := step.done).any():

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gailbench.networks import MLP, Activation, Standardizer, assign, flatten
+from gailbench.networks import MLP, Activation, Standardizer, assign, flatten, objective_gradient
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.state import State, join, part
@@ -197,22 +197,22 @@ def policy_step(
     old_log_probability = torch.from_numpy(batch.rows(batch.log_probabilities))
     weights = torch.from_numpy(advantages)
 
-    def surrogate(output: Tensor) -> Tensor:
-        log_probability = distribution.log_probability(output, policy.log_std, actions)
-        return (torch.exp(log_probability - old_log_probability) * weights).mean()
+    def surrogate(output: Tensor, rows: slice = slice(None)) -> Tensor:
+        log_probability = distribution.log_probability(output, policy.log_std, actions[rows])
+        ratio = torch.exp(log_probability - old_log_probability[rows])
+        return (ratio * weights[rows]).sum() / len(batch)
 
     @torch.no_grad()
     def evaluate() -> tuple[float, float]:
-        output = policy.network(observations)
+        output = policy.network.evaluate(observations)
         kl = distribution.kl(old_output, old_free, output, policy.log_std).mean()
         return float(surrogate(output) - before), float(kl)
 
-    objective = surrogate(policy.network(observations))
-    before = objective.detach()
-    parameters = policy.ordered_parameters()
-    gradient = flatten(torch.autograd.grad(objective, parameters, materialize_grads=True))
+    gradient, output = objective_gradient(policy.network, observations, surrogate, [policy.log_std])
+    with torch.no_grad():
+        before = surrogate(output)
     curvature = fisher_product(policy, observations[subsample(len(batch), settings.subsample, generator)])
-    return trust_region_step(parameters, gradient, curvature, evaluate, settings)
+    return trust_region_step(policy.ordered_parameters(), gradient, curvature, evaluate, settings)
 
 
 class ValueFunction:
@@ -248,10 +248,9 @@ class ValueFunction:
         features[:, -1] = times / self.horizon
         return torch.from_numpy(features)
 
-    @torch.no_grad()
     def predict(self, observations: NDArray[np.float32], times: NDArray[np.int64]) -> Floats:
         """Values (B,) at observations (B, O) and times (B,)."""
-        return self.targets.invert(self.network(self._features(observations, times)).numpy())[:, 0]
+        return self.targets.invert(self.network.evaluate(self._features(observations, times)).numpy())[:, 0]
 
     def predict_batch(self, batch: Batch) -> tuple[Floats, Floats]:
         """Values (T, N) of a batch and (N,) of what follows its last step."""
@@ -266,24 +265,22 @@ class ValueFunction:
         features = self._features(batch.rows(batch.observations), batch.times.reshape(-1))
         target = torch.from_numpy(self.targets(returns.reshape(-1, 1)))
 
-        output = self.network(features)
-        objective = -torch.square(output - target).mean()
-        before, old = objective.detach(), output.detach()
-        parameters = list(self.network.parameters())
-        gradient = flatten(torch.autograd.grad(objective, parameters))
+        def objective(output: Tensor, rows: slice = slice(None)) -> Tensor:
+            return -torch.square(output - target[rows]).sum() / len(batch)
+
+        gradient, old = objective_gradient(self.network, features, objective)
+        before = objective(old)
         rows = features[subsample(len(batch), self.settings.subsample, generator)]
         linearization = self.network.linearize(rows)
 
         def curvature(v: Tensor) -> Tensor:
             return linearization.vjp(linearization.jvp(v) * (2 / len(rows)))
 
-        @torch.no_grad()
         def evaluate() -> tuple[float, float]:
-            new = self.network(features)
-            improvement = -torch.square(new - target).mean() - before
-            return float(improvement), float(torch.square(new - old).mean())
+            new = self.network.evaluate(features)
+            return float(objective(new) - before), float(torch.square(new - old).mean())
 
-        return trust_region_step(parameters, gradient, curvature, evaluate, self.settings)
+        return trust_region_step(self.network.parameters(), gradient, curvature, evaluate, self.settings)
 
     def state(self) -> State:
         """Return everything the next fit depends on."""

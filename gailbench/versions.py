@@ -27,7 +27,8 @@ def versions() -> dict[str, str]:
 
 def command() -> str:
     """The command line, without the folder of the program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return " ".join(["python -m gailbench" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def _commit() -> str:

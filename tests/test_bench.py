@@ -52,7 +52,7 @@ def test_an_embedded_policy_has_the_papers_size_and_acts_as_the_original(
     np.testing.assert_allclose(larger.output(observations), expected, rtol=1e-4, atol=2e-5)
 
     noise = policy.distribution.noise(generator, (500,), policy.action_dim)
-    actions, expected_actions = larger.act(observations, noise)[0], policy.act(observations, noise)[0]
+    actions, expected_actions = larger.actor()(observations, noise)[0], policy.actor()(observations, noise)[0]
     if policy.discrete:
         # A draw on the very border between two actions may fall either way.
         assert (actions == expected_actions).mean() > 0.99

@@ -189,7 +189,7 @@ def test_policies_are_read_as_they_were_written(tmp_path):
     assert again.configuration() == policy.configuration()
     observations = np.random.default_rng(2).standard_normal((4, 5), dtype=np.float32)
     noise = np.ones((4, 2), dtype=np.float32)
-    for a, b in zip(policy.act(observations, noise), again.act(observations, noise), strict=True):
+    for a, b in zip(policy.actor()(observations, noise), again.actor()(observations, noise), strict=True):
         assert np.array_equal(a, b)
     assert policy_bytes(again) == policy_bytes(policy)
 

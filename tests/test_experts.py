@@ -98,7 +98,7 @@ def test_the_shipped_weights_score_what_their_card_says(task_name: str) -> None:
         total, over = 0.0, False
         while not over:
             noise = policy.distribution.noise(generator, (1,), policy.action_dim)
-            (action,), _ = policy.act(observation[None].astype(np.float32), noise)
+            (action,), _ = policy.actor()(observation[None].astype(np.float32), noise)
             observation, reward, terminated, truncated, _ = env.step(int(action))
             total += float(reward)
             over = terminated or truncated

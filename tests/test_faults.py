@@ -262,7 +262,10 @@ def test_a_read_only_folder_is_refused_in_one_line_and_its_complete_runs_still_c
         subprocess.run(["mount", "-o", "remount,ro", str(results)], check=True)
         finished = call(*_command(results))
         assert finished.code == 1
-        assert finished.err.splitlines()[-1] == f"gailbench: cannot write to {results}: Read-only file system"
+        assert (
+            finished.err.splitlines()[-1]
+            == f"gailbench: cannot write to {results / 'runs'}: Read-only file system; choose another folder"
+        )
         complete = call(*_command(results, seeds="0,1"))
         assert complete.code == 0, complete.err
     finally:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
-from cli_helpers import call, files_under, launch
+from cli_helpers import call, files_under, launch, start
 
 from gailbench import demonstrations, experts, grid
 from gailbench.engines import local
@@ -193,3 +196,19 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
     assert not (folders[1] / "error.txt").exists()
     assert json.loads((folders[1] / "spec.json").read_text())["seed"] == 1
     assert files_under(folders[0]) == before
+
+
+def test_control_c_while_workers_start_is_quiet(results: Path, tmp_path: Path) -> None:
+    """A terminal sends SIGINT to the workers too, which may not have come to ignoring it."""
+    _link_demonstrations(results, tmp_path / "r")
+    command = ("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "gail,bc", "--jobs", 2, "--results", "r")
+    process = start(*command, folder=tmp_path)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("2 runs: ")
+    time.sleep(0.5)  # the workers are importing by now
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "failed" not in err
+    assert "interrupted" in err.splitlines()[-1]

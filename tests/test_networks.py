@@ -83,7 +83,7 @@ def test_numpy_forward_equals_torch_forward(sizes: tuple[int, ...], activation: 
     network = random_network(sizes, activation)
     x = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
     kept = x.copy()
-    output = network.numpy_forward(x)
+    output = network.numpy_forward()(x)
     assert output.dtype == np.float32
     assert_allclose(output, network(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
     assert_array_equal(x, kept)
@@ -92,23 +92,23 @@ def test_numpy_forward_equals_torch_forward(sizes: tuple[int, ...], activation: 
 def test_numpy_forward_follows_the_parameters() -> None:
     network = random_network((4, 9, 3), "tanh")
     x = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
-    before = network.numpy_forward(x)
+    before = network.numpy_forward()(x)
     randomize(network, seed=1)
-    after = network.numpy_forward(x)
+    after = network.numpy_forward()(x)
     assert np.abs(after - before).max() > 0.1
     assert_allclose(after, network(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
     network.load_state_dict({name: torch.zeros_like(p) for name, p in network.state_dict().items()})
-    assert_array_equal(network.numpy_forward(x), np.zeros((50, 3)))
+    assert_array_equal(network.numpy_forward()(x), np.zeros((50, 3)))
 
 
 def test_a_copy_follows_its_own_parameters() -> None:
     network = random_network((4, 9, 3), "tanh")
     x = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
-    before = network.numpy_forward(x)
+    before = network.numpy_forward()(x)
     twin = copy.deepcopy(network)
     randomize(twin, seed=1)
-    assert_allclose(twin.numpy_forward(x), twin(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
-    assert_array_equal(network.numpy_forward(x), before)
+    assert_allclose(twin.numpy_forward()(x), twin(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
+    assert_array_equal(network.numpy_forward()(x), before)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

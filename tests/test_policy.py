@@ -221,7 +221,7 @@ def test_act_samples_from_the_network_on_standardized_observations(discrete: boo
     x = (observations - policy.standardizer.mean) / (policy.standardizer.std + 1e-6)
     expected = policy.network(torch.from_numpy(x.astype(np.float32))).detach().numpy()
     noise = policy.distribution.noise(np.random.default_rng(3), (20,), 3)
-    actions, outputs = policy.act(observations, noise)
+    actions, outputs = policy.actor()(observations, noise)
     assert_allclose(outputs, expected, atol=1e-5)
     if discrete:
         cumulative = np.cumsum(torch.softmax(torch.from_numpy(outputs), -1).numpy(), axis=-1)
@@ -234,7 +234,7 @@ def test_act_samples_from_the_network_on_standardized_observations(discrete: boo
 def test_without_noise_the_policy_is_deterministic(discrete: bool) -> None:
     policy = random_policy(discrete)
     observations = np.random.default_rng(4).normal(2.0, 3.0, (20, 4))
-    actions, outputs = policy.act(observations, None)
+    actions, outputs = policy.actor()(observations, None)
     assert_array_equal(actions, outputs.argmax(1) if discrete else outputs)
 
 

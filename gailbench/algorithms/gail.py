@@ -23,7 +23,15 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gailbench.demonstrations import Pairs
-from gailbench.networks import MLP, Standardizer, adam_state, assign, flatten, load_adam_state
+from gailbench.networks import (
+    MLP,
+    Standardizer,
+    adam_state,
+    assign,
+    flatten,
+    load_adam_state,
+    objective_gradient,
+)
 from gailbench.sampling import Batch
 from gailbench.state import State, join, part
 from gailbench.streams import pack, unpack
@@ -78,17 +86,20 @@ class Gail:
             return observations
         return np.concatenate((observations, actions), axis=1, dtype=np.float32)
 
-    def _logits(self, inputs: NDArray[np.floating], actions: NDArray[np.generic]) -> Tensor:
-        logits = self.network(torch.from_numpy(self.standardizer(inputs)))
-        if self._expert.discrete:
-            return logits.gather(1, torch.from_numpy(actions).unsqueeze(1))[:, 0]
-        return logits[:, 0]
+    def _features(self, inputs: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(self.standardizer(inputs))
 
-    @torch.no_grad()
+    def _chosen(self, outputs: Tensor, actions: NDArray[np.generic]) -> Tensor:
+        """(B,) logits of the pairs, out of the network's outputs (B, 1) or (B, A)."""
+        if self._expert.discrete:
+            return outputs.gather(1, torch.from_numpy(actions).unsqueeze(1))[:, 0]
+        return outputs[:, 0]
+
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Rewards (T, N) by the discriminator as it is."""
         actions = batch.rows(batch.actions)
-        logits = self._logits(self._inputs(batch.rows(batch.observations), actions), actions)
+        inputs = self._inputs(batch.rows(batch.observations), actions)
+        logits = self._chosen(self.network.evaluate(self._features(inputs)), actions)
         rewards = softplus(logits) if self._sign == "positive" else -softplus(-logits)
         return rewards.numpy().astype(np.float64).reshape(batch.rewards.shape)
 
@@ -97,24 +108,39 @@ class Gail:
         size, expert = len(batch), self._expert
         # Drawing B of M pairs with replacement is M rows with multinomial weights.
         counts = self._generator.multinomial(size, np.full(len(expert), 1 / len(expert)))
+        weights = torch.from_numpy(counts.astype(np.float32) / size)
         actions = batch.rows(batch.actions)
         inputs = self._inputs(batch.rows(batch.observations), actions)
         self.standardizer.update(inputs)
         self.standardizer.update(self._expert_inputs, counts)
+        c = self.settings.discriminator_entropy / 2  # half of the pairs are the policy's
 
-        policy_logits = self._logits(inputs, actions)
-        expert_logits = self._logits(self._expert_inputs, expert.actions)
-        weights = torch.from_numpy(counts.astype(np.float32) / size)
-        loss = softplus(policy_logits).mean() + weights @ softplus(-expert_logits)
-        entropy = (_entropy(policy_logits).mean() + weights @ _entropy(expert_logits)) / 2
-        self._adam.zero_grad()
-        (loss - self.settings.discriminator_entropy * entropy).backward()
+        def policy_part(outputs: Tensor, rows: slice) -> Tensor:
+            logits = self._chosen(outputs, actions[rows])
+            return (softplus(logits) - c * _entropy(logits)).sum() / size
+
+        def expert_part(outputs: Tensor, rows: slice) -> Tensor:
+            logits = self._chosen(outputs, expert.actions[rows])
+            return weights[rows] @ (softplus(-logits) - c * _entropy(logits))
+
+        gradient, policy_outputs = objective_gradient(self.network, self._features(inputs), policy_part)
+        expert_gradient, expert_outputs = objective_gradient(
+            self.network, self._features(self._expert_inputs), expert_part
+        )
+        parameters = list(self.network.parameters())
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        assign([p.grad for p in parameters if p.grad is not None], gradient + expert_gradient)
         self._adam.step()
+
+        policy_logits = self._chosen(policy_outputs, actions)
+        expert_logits = self._chosen(expert_outputs, expert.actions)
+        loss = float(softplus(policy_logits).mean() + weights @ softplus(-expert_logits))
         return {
-            "discriminator_loss": loss.item(),
+            "discriminator_loss": loss,
             "expert_accuracy": float(weights @ (expert_logits > 0).float()),
             "policy_accuracy": float((policy_logits < 0).float().mean()),
-            "jensen_shannon": float(np.log(2) - loss.item() / 2),
+            "jensen_shannon": float(np.log(2) - loss / 2),
         }
 
     def state(self) -> State:

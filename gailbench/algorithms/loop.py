@@ -20,6 +20,7 @@ from gailbench.state import State, join, part
 from gailbench.streams import pack, stream, unpack
 from gailbench.tasks import Task
 from gailbench.trpo import (
+    Floats,
     TrustRegion,
     ValueFunction,
     discounted_returns,
@@ -121,14 +122,15 @@ class Learner:
 
         batch = self.sample()  # Algorithm 1, line 3
         rewards = self._reward.reward(batch)
-        advantages = self._advantages(batch, rewards)
+        values, open_values = self._value.predict_batch(batch)
+        advantages = self._advantages(batch, rewards, values, open_values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
         outcome = policy_step(  # Algorithm 1, line 5
             policy, batch, advantages, self._update_generator, settings.policy_region
         )
         policy.standardizer.update(batch.rows(batch.observations))
         figures = self._reward.fit(batch)  # Algorithm 1, line 4
-        explained = self._fit_value(batch)
+        explained = self._fit_value(batch, values, open_values)
 
         self.iteration += 1
         self.steps += len(batch)
@@ -144,19 +146,17 @@ class Learner:
             "explained_variance": explained,
         }
 
-    def _advantages(self, batch: Batch, rewards: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _advantages(self, batch: Batch, rewards: Floats, values: Floats, open_values: Floats) -> NDArray[np.float32]:
         """Standardized advantages (B,) of the rewards with the entropy bonus."""
         settings = self.settings
-        values, open_values = self._value.predict_batch(batch)
         total = rewards - settings.entropy_weight * batch.log_probabilities
         advantages = generalized_advantages(total, values, open_values, batch.done, settings.gamma, settings.gae_lambda)
         standardized = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         return standardized.reshape(-1).astype(np.float32)
 
-    def _fit_value(self, batch: Batch) -> float:
+    def _fit_value(self, batch: Batch, values: Floats, open_values: Floats) -> float:
         """Fit V to the discounted returns of the reward as it now is, without the bonus; return the explained
         variance of V before the fit."""
-        values, open_values = self._value.predict_batch(batch)
         returns = discounted_returns(self._reward.reward(batch), batch.done, open_values, self.settings.gamma)
         self._value.fit(batch, returns, self._update_generator)
         variance = returns.var()

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gailbench.errors import GailbenchError
+from gailbench.errors import GailbenchError, first_line
 from gailbench.files import sha256
+from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -22,9 +23,23 @@ FOLDER = Path(__file__).parent
 
 @cache
 def card(task: str) -> dict[str, Any] | None:
-    """Return the card of a task's shipped expert, None if none is shipped."""
+    """Return the card of a task's shipped expert, None if none is shipped.
+
+    Raises:
+        GailbenchError: It is damaged.
+    """
     path = FOLDER / f"{task}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return _read_card(path) if path.exists() else None
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+        if not {"task", "sha256"} <= set(content):
+            raise ValueError("task or sha256 is missing")
+    except (OSError, ValueError, TypeError) as error:
+        raise GailbenchError(f"{path} is not a readable expert's card ({first_line(error)})") from None
+    return dict(content)
 
 
 @cache
@@ -58,11 +73,29 @@ def load(task: Task, path: Path | None = None) -> tuple[Policy, str]:
     digest = sha256(path.read_bytes())
     card_path = path.with_suffix(".json")
     if card_path.exists():
-        content = json.loads(card_path.read_text())
-        if content.get("task") != task.name:
-            raise GailbenchError(f"{path} is an expert of '{content.get('task')}', not of '{task.name}'")
-        if content.get("sha256") != digest:
+        content = _read_card(card_path)
+        if content["task"] != task.name:
+            raise GailbenchError(f"{path} is an expert of '{content['task']}', not of '{task.name}'")
+        if content["sha256"] != digest:
             raise GailbenchError(
                 f"{path} does not match the SHA-256 in {card_path.name}: one of the two was changed or damaged"
             )
+    check_dimensions(task, path, policy.observation_dim, policy.action_dim, policy.discrete)
     return policy, digest
+
+
+def check_dimensions(task: Task, path: Path, observation_dim: int, action_dim: int, discrete: bool) -> None:
+    """Check that what a file holds fits a task.
+
+    Raises:
+        GailbenchError: It does not; the message says what was expected.
+    """
+    found, expected = (observation_dim, action_dim, discrete), dimensions(task.environment, task.horizon)
+    if found != expected:
+        raise GailbenchError(f"{path} does not fit '{task.name}': it has {_words(found)}, expected {_words(expected)}")
+
+
+def _words(values: tuple[int, int, bool]) -> str:
+    observation_dim, action_dim, discrete = values
+    actions = f"{action_dim} discrete actions" if discrete else f"actions of {action_dim} numbers"
+    return f"observations of {observation_dim} numbers and {actions}"

@@ -16,7 +16,7 @@ from gailbench.algorithms.loop import Learner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.errors import GailbenchError
 from gailbench.experts.recipes import Recipe
-from gailbench.files import remove_temporary, sha256, write_atomic
+from gailbench.files import check_writable, remove_temporary, sha256, write_atomic
 from gailbench.interrupts import interruptible
 from gailbench.locks import Lock
 from gailbench.paper import published_baselines
@@ -69,8 +69,8 @@ def train(
         GailbenchError: The files cannot be written, or no episode ever ended.
     """
     files = ExpertFiles(out)
+    check_writable(out.parent)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with Lock(files.lock):
             for path in (files.policy, files.card, files.curve, files.checkpoint):
                 remove_temporary(path)
@@ -145,17 +145,18 @@ def gymnasium_returns(
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)
     returns = np.zeros(episodes)
+    actor = None if policy is None else policy.actor()
     for episode in range(episodes):
         observation, _ = env.reset(seed=int(generator.integers(2**31)))
         for _ in range(task.horizon):
-            if policy is None:
+            if policy is None or actor is None:
                 action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
             else:
                 noise = None
                 if not deterministic:
                     noise = policy.distribution.noise(generator, (1,), policy.action_dim)
                 row = np.asarray(observation, dtype=np.float32)[None]
-                action = policy.act(row, noise)[0][0]
+                action = actor(row, noise)[0][0]
             action = int(action) if discrete else action.astype(np.float64)
             observation, reward, terminated, truncated, _ = env.step(action)
             returns[episode] += float(reward)

@@ -7,6 +7,7 @@ Gymnasium environment. Legend: N environments, O observation, A action.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,6 +113,13 @@ def make(environment: str, horizon: int, num_envs: int, generator: np.random.Gen
         GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
     """
     return Simulator(make_physics(environment, horizon, num_envs), horizon, generator)
+
+
+@cache
+def dimensions(environment: str, horizon: int) -> tuple[int, int, bool]:
+    """Return O, A (discrete: the number of actions) and whether actions are discrete."""
+    physics = make_physics(environment, horizon, 1)
+    return physics.observation_dim, physics.action_dim, physics.discrete
 
 
 def make_physics(environment: str, horizon: int, num_envs: int) -> Physics:

@@ -270,12 +270,9 @@ class MujocoPhysics:
         self._fields: Fields = {
             name: np.zeros((num_envs, *getattr(self.datas[0], name).shape)) for name in self.rules.fields
         }
-        # Views into MuJoCo's memory and into our rows, taken once: attribute access would cost more than the copy.
+        # Views into MuJoCo's memory, taken once: attribute access would cost more than the copy.
         self._controls = [data.ctrl for data in self.datas]
-        self._copies = [
-            [(self._fields[name][row], getattr(data, name)) for name in self.rules.fields]
-            for row, data in enumerate(self.datas)
-        ]
+        self._views = {name: [getattr(data, name).reshape(-1) for data in self.datas] for name in self.rules.fields}
         self._position = np.zeros(num_envs)
         self.observation_dim = self.rules.observe(self._fields).shape[1]
         self.action_dim = int(self.model.nu)
@@ -287,9 +284,10 @@ class MujocoPhysics:
             mujoco.mj_resetData(self.model, data)
             data.qpos[:], data.qvel[:] = self._initial_state(generator)
             mujoco.mj_forward(self.model, data)
-            for destination, source in self._copies[row]:
-                destination[...] = source
-        fields = {name: values[rows] for name, values in self._fields.items()}
+        fields = {
+            name: np.concatenate([views[row] for row in rows]).reshape(len(rows), *self._fields[name].shape[1:])
+            for name, views in self._views.items()
+        }
         if self.rules.position is not None:
             self._position[rows] = self.rules.position(fields, self.model)
         return self.rules.observe(fields)
@@ -318,13 +316,13 @@ class MujocoPhysics:
         """
         model, frame_skip, mj_step = self.model, self.rules.frame_skip, mujoco.mj_step
         rne = mujoco.mj_rnePostConstraint if self.rules.contact_forces else None
-        for data, control, action, copies in zip(self.datas, self._controls, actions, self._copies, strict=True):
+        for data, control, action in zip(self.datas, self._controls, actions, strict=True):
             control[:] = action
-            mj_step(model, data, nstep=frame_skip)
+            mj_step(model, data, frame_skip)
             if rne is not None:
                 rne(model, data)
-            for destination, source in copies:
-                destination[...] = source
+        for name, views in self._views.items():
+            np.concatenate(views, out=self._fields[name].reshape(-1))
         fields = self._fields
         velocity = self._position
         if self.rules.position is not None:

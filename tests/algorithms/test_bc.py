@@ -77,7 +77,7 @@ def test_learns_a_separable_discrete_expert() -> None:
     rows = list(cloning.train())
     assert min(row["validation_loss"] for row in rows) < 0.25
     fresh = separable_expert(500, seed=1)
-    actions, _ = cloning.policy.act(fresh.observations, None)
+    actions, _ = cloning.policy.actor()(fresh.observations, None)
     assert np.mean(actions == fresh.actions) > 0.9
 
 
