@@ -9,6 +9,7 @@ files matter here; commands are timed whole, the start of Python included.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -85,8 +86,15 @@ def complete_runs(results: Path) -> None:
         "run": ["run", "--task", tasks, "--seeds", seeds],
         "report": ["report"],
     }.items():
+        before = os.times()
         times = [seconds(lambda command=command: gailbench(*command, "--results", str(results))) for _ in range(3)]
-        print(f"  {name:8} {statistics.median(times):6.2f} s (median of {', '.join(f'{t:.2f}' for t in times)})")
+        after = os.times()
+        processor = (after.children_user + after.children_system - before.children_user - before.children_system) / 3
+        print(
+            f"  {name:8} {statistics.median(times):6.2f} s (median of {', '.join(f'{t:.2f}' for t in times)}), "
+            f"{processor:.2f} s of processor time"
+        )
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 def make_up(spec: runs.RunSpec, results: Path, like: Policy, generator: np.random.Generator) -> None:

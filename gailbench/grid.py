@@ -138,7 +138,8 @@ def demonstrations_for(
     found = demonstrations.read(path) if file is not None else _standard_demonstrations(task, path, notice, write)
     if found.task != task.name:
         raise GailbenchError(f"{path} holds demonstrations of '{found.task}', not of '{task.name}'")
-    experts.check_dimensions(task, path, found.observations.shape[1], found.num_actions, found.discrete)
+    if file is not None:
+        experts.check_dimensions(task, path, found.observations.shape[1], found.num_actions, found.discrete)
     card = experts.card(task.name)
     standard = (
         card is not None
