@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -459,8 +460,6 @@ def run_command(
     Example:
       gailbench run --task walker --sizes 4,11,18,25 --algorithms bc,gail --seeds 0,1,2
     """
-    import os
-
     from gailbench import grid, runs
     from gailbench.bench import estimate_steps_per_second
     from gailbench.files import check_writable
@@ -567,6 +566,8 @@ def bench_command(names: list[str] | None, threads: int, rounds: int, as_json: b
 
 def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
+    # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

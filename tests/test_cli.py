@@ -112,7 +112,8 @@ def test_an_expert_card_says_what_it_scores_and_how_it_was_made(trained: tuple[P
     assert 0 < card["stochastic_mean"] <= 200
     assert card["paper_mean"] == published_baselines().loc["cartpole", "expert_mean"]
     # One more batch than iterations: it started the standardizers.
-    assert card["steps_trained"] == 3 * RECIPES["cartpole"].batch
+    recipe = RECIPES["cartpole"]
+    assert 3 * recipe.batch <= card["steps_trained"] < 6 * recipe.batch  # a horizon more for each environment at most
 
 
 def test_an_experts_learning_curve_has_a_row_per_iteration(trained: tuple[Path, Finished]) -> None:

@@ -1,7 +1,8 @@
 """Behavioral cloning: supervised learning of the expert's actions (Ho & Ermon 2016, Section 6).
 
 Maximum likelihood by Adam on batches drawn with replacement from 70 % of the pairs; the snapshot that does best on
-the other 30 % is kept: by the mean squared error of the mean (Gaussian) or by the log-likelihood (softmax).
+the other 30 % is kept, by the mean squared error of the mean (Gaussian) or by the log-likelihood (softmax). The
+first snapshot is that after one step, not the untrained policy: few pairs can make every later one worse.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class BehavioralCloning:
         parameters = policy.ordered_parameters()
         adam = torch.optim.Adam(parameters, lr=settings.learning_rate)
         observations, actions = self._training
-        best, best_state = self._validation_loss(), policy.state()
+        best, best_state = float("inf"), policy.state()
         losses = []
         for step in range(1, settings.steps + 1):
             rows = torch.from_numpy(self._generator.integers(len(actions), size=settings.batch))
@@ -84,7 +85,7 @@ class BehavioralCloning:
             loss.backward()
             adam.step()
             losses.append(loss.detach())
-            if step % settings.validate_every == 0 or step == settings.steps:
+            if step == 1 or step % settings.validate_every == 0 or step == settings.steps:
                 validation_loss = self._validation_loss()
                 if validation_loss < best:
                     best, best_state = validation_loss, policy.state()
