@@ -1,4 +1,4 @@
-"""Figures: the paper's Figure 1 with our scores in it, and the learning curves of each task.
+"""Figures: the paper's Figure 1 with our scores in it, learning curves, single trajectories, statistics.
 
 Every function returns a `Figure` of matplotlib's object interface; nothing here touches pyplot's state.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,18 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-# Okabe and Ito's palette, told apart by people with any common color vision; markers help in print.
-STYLES: dict[str, tuple[str, str]] = {
-    "BC": ("#E69F00", "s"),
-    "FEM": ("#CC79A7", "^"),
-    "GTAL": ("#009E73", "v"),
-    "GAIL": ("#0072B2", "o"),
-    "GAIL λ = 0": ("#0072B2", "o"),
-    "GAIL λ = 0.001": ("#56B4E9", "D"),
-    "GAIL λ = 0.01": ("#000000", "P"),
-}
-OTHER_STYLES = (("#D55E00", "X"), ("#F0E442", "*"), ("#999999", "p"))
+from gailbench.report.across_seeds import AcrossSeeds
+from gailbench.report.styles import STYLES, styles_of
+
+EXPERT_COLOR = "#555555"
 BAND = 0.15  # opacity
 VIEW = (-0.5, 1.2)  # of normalized scores; ant's FEM and GTAL would flatten everything else
 DIAGNOSTIC_ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -66,14 +60,14 @@ def _style() -> Iterator[None]:
 
 
 @_style()
-def render(figure: Figure) -> dict[str, bytes]:
+def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
     """Return the figure as {"png": ..., "svg": ...}; the same figure gives the same bytes."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not once per file
     files = {}
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+    for suffix in suffixes:
         stream = io.BytesIO()
-        figure.savefig(stream, format=suffix, metadata=metadata)
+        figure.savefig(stream, format=suffix, metadata={"Software": None} if suffix == "png" else {"Date": None})
         files[suffix] = stream.getvalue()
     return files
 
@@ -128,7 +122,7 @@ def curves_figure(
     """
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
     sizes = sorted(scores["trajectories"].unique())
-    colors = {name: color for name, (color, _) in _styles(scores["method"].unique()).items()}
+    colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
     figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 2.6 + 1.25 * len(panel_rows)), layout="constrained")
@@ -172,11 +166,132 @@ def curves_figure(
     return figure
 
 
+@_style()
+def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+    """Draw every evaluation trajectory of a task as a dot: a column of dots per method, a panel per size.
+
+    Args:
+        table: `paper_table`.
+        returns: One row per trajectory of the runs in it: task, method, trajectories, seed, return.
+        baselines: Our random and expert returns, for the thin lines.
+    """
+    table, returns = table[table["task"] == task], returns[returns["task"] == task]
+    sizes = sorted(returns["trajectories"].unique())
+    styles = styles_of(table["method"].unique())
+    figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, size in zip(panels, sizes, strict=True):
+        axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
+        for level in ("random_mean", "expert_mean"):
+            if math.isfinite(value := baselines[level].get(task, math.nan)):
+                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        for position, (name, (color, _)) in enumerate(styles.items()):
+            of_cell = returns[(returns["trajectories"] == size) & (returns["method"] == name)]
+            places = position + jitter(of_cell["seed"].to_numpy(), len(of_cell))
+            axes.scatter(places, of_cell["return"], s=5, color=color, alpha=0.45, linewidths=0, rasterized=True)
+            paper = table[(table["trajectories"] == size) & (table["method"] == name) & table["paper_mean"].notna()]
+            for _, cell in paper.iterrows():
+                axes.errorbar(
+                    position + 0.42,
+                    cell["paper_mean"],
+                    cell["paper_std"],
+                    color="0.2",
+                    marker="_",
+                    markersize=6,
+                    linewidth=1,
+                )
+        axes.set_xticks(range(len(styles)), list(styles), rotation=60, fontsize=8)
+        axes.set_xlim(-0.6, len(styles) - 0.3)
+    panels[0].set_ylabel("True return")
+    figure.suptitle(task, fontsize=10)
+    _caption(
+        figure,
+        "A dot is an evaluation trajectory, seeds from left to right. Dark bars: the paper's mean ± standard "
+        "deviation. Gray: random and expert.",
+    )
+    return figure
+
+
+@_style()
+def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> Figure:
+    """Draw the experts' learning curves, a panel per task, with their final stochastic return.
+
+    Args:
+        curves: By task: steps, return_mean.
+        baselines: Our random and expert returns.
+    """
+    columns = min(len(curves), 3)
+    rows = math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(2.2 * columns + 0.4, 1.8 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (task, curve) in zip(panels, curves.items(), strict=False):
+        for level in ("random_mean", "expert_mean"):
+            if math.isfinite(value := baselines[level].get(task, math.nan)):
+                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        bins = np.arange(len(curve)) // max(1, math.ceil(len(curve) / POINTS))
+        averaged = curve.groupby(bins).mean()
+        axes.plot(averaged["steps"] / 1e6, averaged["return_mean"], color=EXPERT_COLOR, linewidth=1.2)
+        axes.set_title(task)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    for axes in panels[len(curves) :]:
+        axes.set_axis_off()
+    figure.supylabel("True return of the training episodes")
+    _caption(
+        figure,
+        "Environment steps in millions. Gray: random policy and the shipped expert, both over the task's horizon "
+        "(training episodes of acrobot and mountain car are longer).",
+    )
+    return figure
+
+
+@_style()
+def across_seeds_figure(across: AcrossSeeds) -> Figure:
+    """Draw interquartile means by size rank, GAIL's probabilities of improvement, and performance profiles."""
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    left, right, wide = (figure.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
+    methods = list(across.iqm["method"].drop_duplicates())
+    styles = styles_of(methods)
+    ranks = list(across.iqm["rank"].drop_duplicates())
+    for index, (name, (color, marker)) in enumerate(styles.items()):
+        found = across.iqm[across.iqm["method"] == name]
+        places = np.array([ranks.index(rank) for rank in found["rank"]]) + 0.08 * (index - (len(styles) - 1) / 2)
+        left.plot(places, found["value"], color=color, marker=marker, linestyle="-", linewidth=0.8)
+        left.vlines(places, found["low"], found["high"], color=color, linewidth=1.6)
+        profile = across.profiles[across.profiles["method"] == name]
+        wide.plot(profile["threshold"], profile["value"], color=color, drawstyle="steps-post")
+    left.set_xticks(range(len(ranks)), ranks)
+    left.set(xlabel="Demonstration size", ylabel="IQM of normalized score")
+    compared = across.improvement[across.improvement["rank"] == "all sizes"]
+    for place, (_, row) in enumerate(compared.iloc[::-1].iterrows()):
+        color, marker = styles[row["method"]]
+        right.plot(row["value"], place, color=color, marker=marker)
+        right.hlines(place, row["low"], row["high"], color=color, linewidth=1.6)
+    right.axvline(0.5, color="0.6", linewidth=0.8, zorder=0)
+    right.set_yticks(range(len(compared)), list(compared["method"].iloc[::-1]))
+    right.set_ylim(-0.7, max(len(compared), 1) - 0.3)
+    right.set(xlim=(-0.02, 1.02), xlabel="P(GAIL above it), all sizes")
+    wide.set(xlabel="Normalized score τ", ylabel="Runs above τ", ylim=(-0.02, 1.02))
+    handles = [Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
+    _caption(figure, "Bars: 95 % stratified bootstrap intervals over seeds; none where every task has one seed.")
+    return figure
+
+
+def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same."""
+    unique, position = np.unique(seeds, return_inverse=True)
+    width = 0.64 / max(len(unique), 1)
+    spread = (np.arange(number) * 0.618034) % 1 - 0.5  # golden ratio: even, and not random
+    return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
+
+
 def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
     """Draw one task: ours solid with a band over seeds, the paper's dashed."""
     for level in (0.0, 1.0):  # random and expert
         axes.axhline(level, color="0.6", linewidth=0.8, zorder=0)
-    for name, (color, marker) in _styles(cells["method"].unique()).items():
+    for name, (color, marker) in styles_of(cells["method"].unique()).items():
         of_method = cells[cells["method"] == name].sort_values("trajectories")
         sizes = of_method["trajectories"]
         paper = of_method["paper_normalized_mean"]
@@ -220,16 +335,9 @@ def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
             axes.axhspan(seeds.min(), seeds.max(), color=color, alpha=BAND, linewidth=0)
 
 
-def _styles(methods: Any) -> dict[str, tuple[str, str]]:
-    """Return color and marker of each of these methods, in the order of the legend."""
-    known = {name: style for name, style in STYLES.items() if name in methods}
-    others = sorted(set(methods) - set(STYLES))
-    return known | {name: OTHER_STYLES[i % len(OTHER_STYLES)] for i, name in enumerate(others)}
-
-
 def _handles(methods: Any) -> list[Line2D]:
     ours = [
-        Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in _styles(methods).items()
+        Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles_of(methods).items()
     ]
     return [*ours, Line2D([], [], color="0.3", linestyle="--", linewidth=1.1, label="paper")]
 
