@@ -117,7 +117,7 @@ def show_text(description: Description) -> str:
     if "curve" in content:
         curve = content["curve"]
         lines.append(
-            f"  curve           {sparkline(description.curve)}\n                  true return {curve['first']:.1f} first, "
+            f"  curve           {sparkline(description.curve)}\n{'':18}true return {curve['first']:.1f} first, "
             f"{curve['best']:.1f} best, {curve['last']:.1f} last, {curve['steps']:,.0f} steps"
         )
     else:

@@ -54,7 +54,7 @@ def normalize(mean: pd.Series, task: pd.Series, baselines: pd.DataFrame) -> pd.S
 
 
 def spans(task: pd.Series, baselines: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a normalized score of 1 is worth in returns (expert - random), by ours and by the paper's, (rows,)."""
+    """Return what a normalized score of 1 is worth in returns (expert - random), ours and the paper's, (rows,)."""
     both = []
     for frame in (baselines, published_baselines()):
         span = (frame["expert_mean"] - frame["random_mean"]).reindex(task).to_numpy(dtype=np.float64)

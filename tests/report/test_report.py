@@ -20,9 +20,13 @@ def test_an_empty_folder_gives_the_papers_numbers_and_a_remark(
     results: Path, tmp_path: Path, baselines: pd.DataFrame
 ) -> None:
     report = write_report(results, tmp_path / "deep" / "out", baselines)
-    assert [file.name for file in report.files] == ["table.csv", "table.md"]
+    assert [file.name for file in report.files] == [
+        *("table.csv", "verdicts.csv", "controls.csv", "table.md", "table.json", "table.tex", "report.html")
+    ]
+    assert report.findings.headline == "None of the paper's 136 cells has runs yet."
     assert report.remarks[0].startswith(f"no complete runs under {results / 'runs'}")
     assert (tmp_path / "deep" / "out" / "table.md").read_text() == report.markdown
+    assert pd.read_csv(report.files[1]).empty
     assert pd.read_csv(report.files[0])["paper_mean"].notna().sum() == 136
 
 
@@ -30,7 +34,7 @@ def test_the_same_results_give_the_same_bytes(
     results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
 ) -> None:
     write_run(seed=0)
-    write_run(seed=1)
+    write_run(seed=1, returns=[30.0, 40.0])
     write_run(algorithm="bc")
     write_run(settings="iterations-100", iterations=100)
     contents = []
@@ -40,8 +44,13 @@ def test_the_same_results_give_the_same_bytes(
         contents.append({path.name: path.read_bytes() for path in report.files})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
-        *("table.csv", "table.md", "other_settings.csv"),
-        *(f"{name}.{suffix}" for name in ("figure1a", "figure1b", "curves_walker") for suffix in ("png", "svg")),
+        *("table.csv", "table.md", "other_settings.csv", "verdicts.csv", "controls.csv"),
+        *("table.json", "table.tex", "report.html"),
+        *(
+            f"{name}.{suffix}"
+            for name in ("figure1a", "figure1b", "across_seeds", "curves_walker", "strips_walker")
+            for suffix in ("png", "svg")
+        ),
     }
     assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000
 

@@ -272,8 +272,8 @@
     for (const button of document.querySelectorAll(".open-cell")) {
       const number = Number(button.dataset.cell);
       button.addEventListener("click", () => show(number));
-      button.addEventListener("mouseenter", () => hover(button, byNumber.get(number)));
-      button.addEventListener("mouseleave", () => { $("tip").hidden = true; });
+      button.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") hover(button, byNumber.get(number)); });
+      button.addEventListener("pointerleave", () => { $("tip").hidden = true; });
       button.addEventListener("focus", () => { if (button.matches(":focus-visible")) hover(button, byNumber.get(number)); });
       button.addEventListener("blur", () => { $("tip").hidden = true; });
       button.addEventListener("keydown", (event) => move(event, button));
@@ -292,7 +292,6 @@
     });
   }
   function hover(button, cell) {
-    if (matchMedia("(hover: none)").matches) return;
     const tip = $("tip");
     tip.replaceChildren(element("b", {}, `${cell.task}, ${cell.method}, ${cell.trajectories}: ${cell.seeds ? data.words[cell.verdict] || "not in the paper" : "no runs"}`),
       ...summaryOf(cell).map((line) => element("div", {}, line)));
