@@ -27,6 +27,7 @@ CONFIDENCE = 0.95
 SEED = 0
 RANKS = ("smallest", "second", "third", "largest")
 THRESHOLDS = np.round(np.linspace(-0.2, 1.2, 57), 3)  # of the performance profiles
+SOME_SEEDS = "the interval is too narrow: tasks with one run add no spread to it"
 ONE_SEED = "no interval: every task has one run, which says nothing about other seeds"
 
 Samples = Sequence[NDArray[np.float64]]
@@ -111,9 +112,7 @@ def estimate(statistic: Callable[[list[Any]], NDArray[np.float64]], samples: Sam
         vectorized=True,
         rng=np.random.default_rng(SEED),
     ).confidence_interval
-    alone = len(samples) - len(several)
-    note = f"{alone} of {len(samples)} samples have one run and add no spread" if alone else ""
-    return Estimate(value, float(found.low), float(found.high), note)
+    return Estimate(value, float(found.low), float(found.high), "" if len(several) == len(samples) else SOME_SEEDS)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from gailbench.report.across_seeds import (
     ONE_SEED,
+    SOME_SEEDS,
     THRESHOLDS,
     across_seeds,
     balanced,
@@ -76,7 +77,7 @@ def test_the_bootstrap_is_seeded() -> None:
     first, second = (estimate(interquartile_mean, samples) for _ in range(2))
     assert first == second
     assert first.low < first.value < first.high
-    assert first.note == "1 of 2 samples have one run and add no spread"
+    assert first.note == SOME_SEEDS
 
 
 def test_one_seed_has_no_interval_and_says_why() -> None:

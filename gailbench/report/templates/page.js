@@ -44,7 +44,7 @@
   // One chart. series: {points: [[x, y or null]], color, dash, band: [[x, low, high]], dots: bool}; levels: gray lines;
   // bars: {x, low, mid, high, color}; marks: [x, y, color] dots; xLabels: [[x, text]].
   function chart(title, spec) {
-    const width = spec.width || 300, height = spec.height || 170, left = 46, right = 8, top = 8, bottom = spec.xLabels ? 34 : 24;
+    const width = spec.width || 300, height = spec.height || 170, left = 46, right = 14, top = 8, bottom = spec.xLabels ? 34 : 24;
     const xs = [], ys = [];
     for (const s of spec.series || []) {
       for (const [x, y] of s.points) if (y !== null) { xs.push(x); ys.push(y); }
@@ -168,6 +168,9 @@
     const task = $("task-choice").value, quantity = $("quantity").value;
     const cells = data.cells.filter((cell) => cell.task === task);
     const sizes = [...new Set(cells.map((cell) => cell.trajectories))].sort((a, b) => a - b);
+    const ends = [...levelsOf(task).filter((v) => v !== null), ...cells.flatMap((cell) => [...cell.runs.flatMap((run) => run.returns),
+      ...paperBar(cell, 0).flatMap((bar) => [bar.low, bar.high])])];
+    const lowest = Math.min(...ends), highest = Math.max(...ends), pad = 0.04 * (highest - lowest) || 0.5;
     $("strips").replaceChildren();
     $("curves").replaceChildren();
     for (const size of sizes) {
@@ -175,7 +178,7 @@
       const title = `${size} trajector${size === 1 ? "y" : "ies"}`;
       $("strips").append(chart(title, {
         marks: here.flatMap((cell, i) => dots(cell, i)), bars: here.flatMap((cell, i) => paperBar(cell, i + 0.43)),
-        levels: levelsOf(task), x: [-0.5, here.length - 0.4], height: 210,
+        levels: levelsOf(task), x: [-0.5, here.length - 0.4], y: [lowest - pad, highest + pad], height: 210,
         xLabels: here.map((cell, i) => [i, cell.method.replace("GAIL λ = ", "λ ")]),
       }));
       const series = here.flatMap((cell) => curveSeries(cell.runs.map((run) => run.curve), quantity, data.styles[cell.method]));
