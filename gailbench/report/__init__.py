@@ -6,11 +6,15 @@ what findings.py gathers; markdown.py, latex.py, data.py, figures.py and page.py
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
@@ -23,9 +27,8 @@ from gailbench.report.load import CELL, add_results, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+Drawing = tuple[Any, ...]
+MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves
 FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
 FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds")
 _OPTIONAL_FILES = (
@@ -114,7 +117,8 @@ def write_report(
             f"the report cannot be written to {out} ({error.strerror}); choose another folder with --out"
         ) from error
     remarks = list(findings.remarks)
-    stale = sorted(path.name for pattern in _OPTIONAL_FILES for path in out.glob(pattern) if path.name not in contents)
+    found = {path.name: path.suffix.removeprefix(".") for pattern in _OPTIONAL_FILES for path in out.glob(pattern)}
+    stale = sorted(name for name, suffix in found.items() if suffix in formats and name not in contents)
     if stale:
         remarks.append(f"left in {out} from an earlier report, not part of this one: {', '.join(stale)}")
     return Report([out / name for name in contents], markdown, remarks, findings)
@@ -147,29 +151,40 @@ def fill_readme(path: Path, findings: Findings, results: Path) -> None:
 
 
 def _figures(findings: Findings, suffixes: Sequence[str]) -> dict[str, str | bytes]:
-    """Return the figures' files by name."""
-    from gailbench.report import figures  # matplotlib takes a second to import
-
+    """Return the figures' files by name; many figures are drawn side by side where processes can be forked."""
+    drawings = list(_drawings(findings))
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    if sys.platform == "linux" and workers > 1 and len(drawings) >= MANY_FIGURES:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+            rendered = list(pool.map(_render, drawings, repeat(suffixes)))
+    else:
+        rendered = [_render(drawing, suffixes) for drawing in drawings]
     return {
         f"{name}.{suffix}": content
-        for name, figure in _drawn(findings)
-        for suffix, content in figures.render(figure, suffixes).items()
+        for (name, *_), files in zip(drawings, rendered, strict=True)
+        for suffix, content in files.items()
     }
 
 
-def _drawn(findings: Findings) -> Iterator[tuple[str, Figure]]:
+def _render(drawing: Drawing, suffixes: Sequence[str]) -> dict[str, bytes]:
     from gailbench.report import figures
 
+    _, draw, *arguments = drawing
+    return figures.render(getattr(figures, draw)(*arguments), suffixes)
+
+
+def _drawings(findings: Findings) -> Iterator[Drawing]:
+    """Return every figure as its name, the function that draws it, and the function's arguments."""
     table, scores, baselines = findings.table, findings.scores, findings.baselines
-    if findings.shown_tasks():
-        yield "figure1a", figures.figure1a(table, scores)
-        yield "figure1b", figures.figure1b(table, scores)
-    if not findings.across.iqm.empty:
-        yield "across_seeds", figures.across_seeds_figure(findings.across)
     returns = findings.results.returns.merge(scores.drop(columns="mean"), on="run")
-    for task in findings.shown_tasks():
+    for task in findings.shown_tasks():  # the long ones first
         curves = findings.curves[findings.curves["task"] == task]
-        yield f"curves_{task}", figures.curves_figure(task, table, scores, curves, baselines)
-        yield f"strips_{task}", figures.strips_figure(task, table, returns, baselines)
+        yield f"curves_{task}", "curves_figure", task, table, scores, curves, baselines
+        yield f"strips_{task}", "strips_figure", task, table, returns[returns["task"] == task], baselines
+    if findings.shown_tasks():
+        yield "figure1a", "figure1a", table, scores
+        yield "figure1b", "figure1b", table, scores
+    if not findings.across.iqm.empty:
+        yield "across_seeds", "across_seeds_figure", findings.across
     if findings.expert_curves:
-        yield "experts", figures.experts_figure(findings.expert_curves, baselines)
+        yield "experts", "experts_figure", findings.expert_curves, baselines

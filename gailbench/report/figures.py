@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gailbench.report.across_seeds import AcrossSeeds
+from gailbench.report.load import DIAGNOSTICS
 from gailbench.report.styles import STYLES, styles_of
 
 EXPERT_COLOR = "#555555"
@@ -62,7 +63,9 @@ def _style() -> Iterator[None]:
 @_style()
 def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
     """Return the figure as {"png": ..., "svg": ...}; the same figure gives the same bytes."""
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
     figure.set_layout_engine("none")  # laid out once, not once per file
     files = {}
     for suffix in suffixes:
@@ -123,6 +126,7 @@ def curves_figure(
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
     sizes = sorted(scores["trajectories"].unique())
     colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
+    summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
     figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 2.6 + 1.25 * len(panel_rows)), layout="constrained")
@@ -135,21 +139,19 @@ def curves_figure(
         height_ratios=[2] + [1] * len(panel_rows),
     )
     for column, size in enumerate(sizes):
-        at_size = curves[curves["trajectories"] == size]
         axes = panels[0, column]
         axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
         for level in ("random_mean", "expert_mean"):
             if math.isfinite(value := baselines[level].get(task, math.nan)):
                 axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
         for name, color in colors.items():
-            _curve(axes, at_size[at_size["method"] == name], "return_mean", color, "-", name)
+            _curve(axes, summaries.get((name, size)), "return_mean", color, "-", name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
         for row, (_, quantities) in enumerate(panel_rows, start=1):
             for name in diagnosed:
-                curve = at_size[at_size["method"] == name]
                 for quantity, dash in zip(quantities, ("-", "--"), strict=False):
                     label = f"{name}, {quantity.replace('_', ' ')}"
-                    _curve(panels[row, column], curve, quantity, colors[name], dash, label)
+                    _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], dash, label)
     panels[0, 0].set_ylabel("True return")
     for row, (label, _) in enumerate(panel_rows, start=1):
         panels[row, 0].set_ylabel(label)
@@ -308,20 +310,36 @@ def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
     axes.set_ylim(*VIEW)
 
 
-def _curve(axes: Axes, curve: pd.DataFrame, quantity: str, color: str, dash: str, label: str) -> None:
+def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """Return per method and size: steps in millions, seeds, and mean, min and max of every quantity over seeds.
+
+    Rows are averages of consecutive iterations: what a panel can show, in a tenth of the file.
+    """
+    quantities = ["return_mean", *DIAGNOSTICS]
+    key = ["method", "trajectories", "iteration"]
+    if curves.empty:
+        return {}
+    groups = curves.groupby(key)[["steps", *quantities]]
+    parts = {side: getattr(groups, side)() for side in ("mean", "min", "max")}
+    joined = pd.concat(parts, axis=1)
+    seeds = curves.groupby(key[:2])["run"].nunique()
+    found = {}
+    for (method, size), rows in joined.groupby(level=key[:2]):
+        bins = np.arange(len(rows)) // max(1, math.ceil(len(rows) / POINTS))
+        binned = rows.groupby(bins).mean()
+        binned.columns = [f"{quantity}_{side}" for side, quantity in binned.columns]
+        found[str(method), int(size)] = binned.assign(seeds=seeds[method, size], steps=binned["steps_mean"] / 1e6)
+    return found
+
+
+def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, dash: str, label: str) -> None:
     """Draw a quantity's mean over seeds against environment steps, with a band over seeds."""
-    curve = curve.dropna(subset=quantity)
-    if curve.empty:
+    if curve is None or (curve := curve.dropna(subset=f"{quantity}_mean")).empty:
         return
-    groups = curve.groupby("iteration")
-    steps = groups["steps"].mean() / 1e6
-    mean, low, high = (groups[quantity].agg(side) for side in ("mean", "min", "max"))
-    # Averages of consecutive iterations: what a panel can show, in a tenth of the file.
-    bins = np.arange(len(steps)) // max(1, math.ceil(len(steps) / POINTS))
-    steps, mean, low, high = (series.groupby(bins).mean() for series in (steps, mean, low, high))
-    axes.plot(steps, mean, color=color, linestyle=dash, linewidth=1.2, label=label)
-    if curve["run"].nunique() > 1:
-        axes.fill_between(steps, low, high, color=color, alpha=BAND, linewidth=0)
+    axes.plot(curve["steps"], curve[f"{quantity}_mean"], color=color, linestyle=dash, linewidth=1.2, label=label)
+    if curve["seeds"].iloc[0] > 1:
+        low, high = curve[f"{quantity}_min"], curve[f"{quantity}_max"]
+        axes.fill_between(curve["steps"], low, high, color=color, alpha=BAND, linewidth=0)
 
 
 def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:

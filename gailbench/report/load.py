@@ -92,8 +92,8 @@ def load_results(results: Path) -> Results:
         some = ", ".join(incomplete[:3]) + (", ..." if len(incomplete) > 3 else "")
         remarks.append(f"{_count(len(incomplete), 'incomplete run')} (no evaluation.csv) not counted: {some}")
     if not runs:
-        absent = "" if (results / "runs").is_dir() else " (there is no such folder)"
-        remarks.insert(0, f"no complete runs under {results / 'runs'}{absent}")
+        absent = "" if (results / "runs").is_dir() else " (it has no folder 'runs')"
+        remarks.insert(0, f"no complete runs in the results folder{absent}")
     lengths = [len(evaluation) for evaluation in returns]
     return Results(
         runs=pd.DataFrame(runs, columns=list(_RUN_TYPES)).astype(_RUN_TYPES),

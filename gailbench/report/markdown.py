@@ -61,13 +61,17 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
     """
     written = [name for name in ("report.html", "table.md", "table.csv", "table.json", "table.tex") if name in files]
     pictures = [name for name in files if name.endswith(".png")]
+    of_tasks = [name for name in pictures if name.startswith(("curves_", "strips_"))]
     links = ", ".join(f"[{name}]({report}/{name})" for name in written)
     parts = [
         "# Results",
         BEGIN,
         f"The same as a page with every run behind every cell, and as data: {links}." if links else "",
         table_markdown(findings).replace("\n## ", "\n### ").strip(),
-        *(f"![{name.removesuffix('.png')}]({report}/{name})" for name in pictures),
+        *(_picture(report, name) for name in pictures if name not in of_tasks),
+        *(["<details><summary>Learning curves and single trajectories of each task</summary>"] if of_tasks else []),
+        *(_picture(report, name) for name in of_tasks),
+        *(["</details>"] if of_tasks else []),
         "### Remarks\n\n" + "\n".join(f"- {escape(remark)}" for remark in findings.remarks) if findings.remarks else "",
         "Made by `gailbench report` from `runs/`; how verdicts are reached is written in `docs/report.md` of the "
         "source.",
@@ -109,6 +113,10 @@ def fill_block(path: Path, content: str) -> None:
 def escape(text: str) -> str:
     """Return a user's label as plain text: nothing in it is markup or ends a table's cell."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def _picture(report: str, name: str) -> str:
+    return f"![{name.removesuffix('.png')}]({report}/{name})"
 
 
 def _claims(findings: Findings) -> str:

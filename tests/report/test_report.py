@@ -24,7 +24,7 @@ def test_an_empty_folder_gives_the_papers_numbers_and_a_remark(
         *("table.csv", "verdicts.csv", "controls.csv", "table.md", "table.json", "table.tex", "report.html")
     ]
     assert report.findings.headline == "None of the paper's 136 cells has runs yet."
-    assert report.remarks[0].startswith(f"no complete runs under {results / 'runs'}")
+    assert report.remarks[0].startswith("no complete runs in the results folder (it has no folder 'runs')")
     assert (tmp_path / "deep" / "out" / "table.md").read_text() == report.markdown
     assert pd.read_csv(report.files[1]).empty
     assert pd.read_csv(report.files[0])["paper_mean"].notna().sum() == 136
@@ -53,6 +53,37 @@ def test_the_same_results_give_the_same_bytes(
         ),
     }
     assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000
+
+
+def test_partial_damaged_and_mixed_folders_are_reported_with_a_remark_each(
+    results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=0, returns=[-10.0] * 50)  # 1 of 7
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=1, returns=None)
+    (write_run(task="reacher", algorithm="bc", trajectories=4, seed=2) / "evaluation.csv").write_text("damaged")
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=3, settings="iterations-5", iterations=5)
+    write_run(trajectories=4, returns=[50.0] * 50)
+    (write_run(trajectories=11, returns=[50.0] * 50) / "curve.csv").write_text("damaged")
+    (results / "experts").mkdir()
+    (results / "experts" / "walker.csv").write_text("damaged")
+    report = write_report(results, tmp_path, baselines)
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["seeds"].sum() == 3
+    assert table.loc[(table["task"] == "reacher") & (table["seeds"] > 0), "mean"].tolist() == [-10.0]
+    expected = (
+        "is skipped: evaluation.csv",
+        "1 incomplete run (no evaluation.csv) not counted: task=reacher",
+        "1 run with other settings than the paper's (settings=iterations-5: 1) is not in the table",
+        "is in the table, but not in the learning curves: curve.csv",
+        "the walker expert's learning curve is not shown",
+        "no statistics across tasks",
+    )
+    assert len(report.remarks) == len(expected)
+    for remark, part in zip(report.remarks, expected, strict=True):
+        assert part in remark
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("is skipped: evaluation.csv") == 1
+    assert "1/7 seeds x 50" in page
 
 
 def test_files_of_an_earlier_report_are_named(results: Path, tmp_path: Path, baselines: pd.DataFrame) -> None:
