@@ -321,9 +321,7 @@ def test_report_prints_the_table_and_writes_it(ran: tuple[Path, Finished]) -> No
     assert (report / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_report_writes_the_formats_and_the_readme_that_are_asked_for(
-    ran: tuple[Path, Finished], tmp_path: Path
-) -> None:
+def test_report_writes_what_is_asked_for(ran: tuple[Path, Finished], tmp_path: Path) -> None:
     readme, other = tmp_path / "README.md", tmp_path / "other.csv"
     readme.write_text(f"{BEGIN}\n{END}\n")
     other.write_text("task,algorithm,trajectories,seed,episode,return\ncartpole,mine,1,0,0,150\n")

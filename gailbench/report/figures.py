@@ -85,7 +85,7 @@ def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     tasks = [task for task in table["task"].unique() if task != "reacher"]
     rows = math.ceil((len(tasks) + 1) / 3)  # one place for the legend
-    figure = Figure(figsize=(6.4, 2.2 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(5.0, 1.7 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, 3, sharey=True, squeeze=False).flatten()
     for axes, task in zip(panels, tasks, strict=False):
         _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task])
@@ -103,7 +103,7 @@ def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 def figure1b(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Draw the paper's Figure 1(b): reacher's normalized score by GAIL's entropy weight; see `figure1a`."""
     shown = table[table["task"] == "reacher"]
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     _score_panel(axes, shown, scores[scores["task"] == "reacher"])
     axes.set(title="reacher", ylabel="Normalized score")
@@ -129,7 +129,7 @@ def curves_figure(
     summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
-    figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 2.6 + 1.25 * len(panel_rows)), layout="constrained")
+    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 2.4 + 1.0 * len(panel_rows)), layout="constrained")
     panels = figure.subplots(
         1 + len(panel_rows),
         len(sizes),
@@ -180,7 +180,7 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
     sizes = sorted(returns["trajectories"].unique())
     styles = styles_of(table["method"].unique())
-    figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 3.2), layout="constrained")
+    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 3.0), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
         axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
@@ -224,7 +224,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     """
     columns = min(len(curves), 3)
     rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(2.2 * columns + 0.4, 1.8 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(1.6 * max(columns, 2) + 0.3, 1.5 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (task, curve) in zip(panels, curves.items(), strict=False):
         for level in ("random_mean", "expert_mean"):
@@ -250,7 +250,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
 @_style()
 def across_seeds_figure(across: AcrossSeeds) -> Figure:
     """Draw interquartile means by size rank, GAIL's probabilities of improvement, and performance profiles."""
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     left, right, wide = (figure.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
     methods = list(across.iqm["method"].drop_duplicates())
@@ -263,7 +263,7 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
         left.vlines(places, found["low"], found["high"], color=color, linewidth=1.6)
         profile = across.profiles[across.profiles["method"] == name]
         wide.plot(profile["threshold"], profile["value"], color=color, drawstyle="steps-post")
-    left.set_xticks(range(len(ranks)), ranks)
+    left.set_xticks(range(len(ranks)), ranks, fontsize=8)
     left.set(xlabel="Demonstration size", ylabel="IQM of normalized score")
     compared = across.improvement[across.improvement["rank"] == "all sizes"]
     for place, (_, row) in enumerate(compared.iloc[::-1].iterrows()):
