@@ -298,7 +298,17 @@ def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
         sizes = of_method["trajectories"]
         paper = of_method["paper_normalized_mean"]
         if paper.notna().any():
-            axes.plot(sizes, paper, color=color, linestyle="--", linewidth=1.1, label=f"{name}, paper")
+            axes.plot(
+                sizes,
+                paper,
+                color=color,
+                linestyle="--",
+                linewidth=1.1,
+                marker=marker,
+                markersize=3,
+                markerfacecolor="none",
+                label=f"{name}, paper",
+            )
         if of_method["normalized_mean"].notna().any():
             axes.plot(sizes, of_method["normalized_mean"], color=color, marker=marker, label=name)
             seeds = scores[scores["method"] == name].groupby("trajectories")["normalized_mean"]
