@@ -23,17 +23,17 @@ from gailbench.demonstrations import Demonstrations
 from gailbench.errors import GailbenchError
 from gailbench.interrupts import StopSignals
 from gailbench.runs import RunSpec
-from gailbench.tasks import Task
+from gailbench.tasks import CONSTANT, Task
 
 DEMONSTRATIONS_SEED = 0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out, and the file of its demonstrations."""
+    """A run to carry out, and the file of its demonstrations, if it learns from any."""
 
     spec: RunSpec
-    demonstrations: Path
+    demonstrations: Path | None
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,14 @@ def plan(
     Raises:
         GailbenchError: A size is larger than the demonstrations, or there are none to be had.
     """
-    found, path, own = demonstrations_for(task, results, demonstrations_file)
     jobs = []
+    if CONSTANT in (algorithms or ()):
+        specs = (runs.make_spec(task, CONSTANT, 0, seed, None, batch=batch, iterations=iterations) for seed in seeds)
+        jobs += [Job(spec, None) for spec in specs]
+        algorithms = [algorithm for algorithm in algorithms or () if algorithm != CONSTANT]
+        if not algorithms:
+            return jobs
+    found, path, own = demonstrations_for(task, results, demonstrations_file)
     for size in sizes or task.sizes:
         found.subset(size, task.keep_every)  # says so now if the size is too large
         for algorithm in algorithms or task.algorithms:
@@ -256,11 +262,11 @@ def _work(connection: Connection, results: Path, checkpoint_every: float) -> Non
             return
         folder = job.spec.folder(results)
         try:
-            if job.demonstrations not in loaded:
+            if job.demonstrations is not None and job.demonstrations not in loaded:
                 loaded = {job.demonstrations: demonstrations.read(job.demonstrations)}
             mean = runs.execute(
                 job.spec,
-                loaded[job.demonstrations],
+                None if job.demonstrations is None else loaded[job.demonstrations],
                 results,
                 lambda row: connection.send(("row", row, "")),
                 lambda: stopping,

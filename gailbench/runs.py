@@ -38,9 +38,9 @@ class RunSpec:
 
     Attributes:
         task: Short name.
-        algorithm: "bc", "fem", "gtal" or "gail".
+        algorithm: "bc", "fem", "gtal" or "gail"; "constant" is our control.
         settings: Name of the settings: "paper", or how they differ from the paper's.
-        trajectories: Size of the demonstrations.
+        trajectories: Size of the demonstrations; 0 without any.
         seed: Of all randomness.
         entropy_weight: lambda of GAIL, None for the others.
         batch: Pairs per iteration, None for BC.
@@ -90,7 +90,7 @@ def make_spec(
     algorithm: str,
     trajectories: int,
     seed: int,
-    demonstrations: Demonstrations,
+    demonstrations: Demonstrations | None,
     *,
     entropy_weight: float = 0.0,
     batch: int | None = None,
@@ -104,7 +104,7 @@ def make_spec(
         algorithm: One of the registry's.
         trajectories: Size.
         seed: Seed.
-        demonstrations: What it learns from.
+        demonstrations: What it learns from; None for a constant reward, whose hashes are empty.
         entropy_weight: lambda; GAIL only.
         batch: Pairs per iteration, not used by BC.
         iterations: Iterations; gradient steps of BC.
@@ -122,7 +122,7 @@ def make_spec(
         "entropy_weight": 0.0 if algorithm == "gail" else None,
         "iterations": paper_iterations,
     }
-    sha256 = demonstrations.sha256()
+    sha256 = demonstrations.sha256() if demonstrations is not None else ""
     differences = [
         f"{name}-{_exact(value)}" for name, value in values.items() if value is not None and value != paper[name]
     ]
@@ -138,7 +138,7 @@ def make_spec(
         batch=None if cloning else batch or task.batch,
         iterations=iterations or paper_iterations,
         demonstrations_sha256=sha256,
-        expert_sha256=demonstrations.expert_sha256,
+        expert_sha256=demonstrations.expert_sha256 if demonstrations is not None else "",
     )
 
 
@@ -172,7 +172,7 @@ def status(spec: RunSpec, results: Path) -> Status:
     return "resumable" if (folder / "checkpoint.safetensors").exists() else "new"
 
 
-def make_reward(algorithm: str, expert: Pairs, task: Task, generator: np.random.Generator) -> Any:
+def make_reward(algorithm: str, expert: Pairs | None, task: Task, generator: np.random.Generator) -> Any:
     """Return the algorithm's reward."""
     from gailbench.algorithms import REWARDS
 
@@ -181,7 +181,7 @@ def make_reward(algorithm: str, expert: Pairs, task: Task, generator: np.random.
 
 def execute(
     spec: RunSpec,
-    demonstrations: Demonstrations,
+    demonstrations: Demonstrations | None,
     results: Path,
     on_row: Callable[[dict[str, float]], None] = lambda row: None,
     stop: Callable[[], bool] = lambda: False,
@@ -202,14 +202,14 @@ def execute(
     from gailbench.versions import command, versions
 
     task = get_task(spec.task)
-    expert = demonstrations.subset(spec.trajectories, task.keep_every)
+    expert = None if demonstrations is None else demonstrations.subset(spec.trajectories, task.keep_every)
     folder = spec.folder(results)
     checkpoint = CheckpointFile(folder / "checkpoint.safetensors", asdict(spec), checkpoint_every)
     started = time.monotonic()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "spec.json", json.dumps(asdict(spec), indent=2) + "\n")
-        if spec.algorithm == "bc":
+        if spec.algorithm == "bc" and expert is not None:
             settings = BcSettings(spec.iterations, task.bc_validate_every)
             cloning = BehavioralCloning(expert, settings, stream(spec.seed, "bc"))
             rows = []
@@ -226,7 +226,7 @@ def execute(
                 reward,
                 LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0),
                 spec.seed,
-                expert.observations,
+                None if expert is None else expert.observations,
             )
             training = Training(learner, spec.iterations)
             training.run(checkpoint, on_row, stop)
