@@ -151,11 +151,9 @@ def estimate_steps_per_second(task: Task, seconds: float = 0.3) -> float:
         simulator.discrete,
         generator=np.random.default_rng(0),
     )
-    chunk = task.horizon // 20
-    sampler.sample(policy, 2)
     steps, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
-        steps += len(sampler.sample(policy, chunk))
+        steps += len(sampler.sample(policy, 500))
     return steps / elapsed
 
 
@@ -180,63 +178,61 @@ class Replay:
 
 
 class _Recording:
-    """One thread's part: starting states, actions, and the states that episodes started from."""
+    """One thread's part: actions, and the states that episodes started from."""
 
     def __init__(self, task: Task, policy: Policy, num_envs: int, generator: np.random.Generator) -> None:
         sampler = Sampler(task, num_envs, generator)
-        self._physics = sampler.simulator.physics
-        self._resets: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._start = self._physics.state()
-        if isinstance(self._physics, ClassicPhysics):
-            self._actions = sampler.sample(policy, task.horizon).actions
-            return
-        assert not isinstance(self._physics, GymnasiumPhysics)
-        batch = self._record(sampler, policy, task.horizon)
-        self._actions = batch.actions.astype(np.float64)
+        self._physics: Any = sampler.simulator.physics
+        self._starts: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._mujoco = not isinstance(self._physics, ClassicPhysics | GymnasiumPhysics)
+        batch = self._record(sampler, policy, num_envs * task.horizon)
+        self._actions = batch.actions.astype(np.float64) if self._mujoco else batch.actions
+        self._valid = batch.valid
 
-    def _record(self, sampler: Sampler, policy: Policy, steps: int) -> Batch:
-        """Sample a batch, noting where new episodes started."""
-        physics: Any = self._physics
-        step, reset, time_index = physics.step, physics.reset, -1
+    def _record(self, sampler: Sampler, policy: Policy, pairs: int) -> Batch:
+        """Sample a batch, noting where and how episodes started."""
+        physics = self._physics
+        if not self._mujoco:
+            return sampler.sample(policy, pairs)
+        step, reset, steps_done = physics.step, physics.reset, 0
 
-        def noting_step(actions: NDArray[Any]) -> Any:
-            nonlocal time_index
-            time_index += 1
-            return step(actions)
+        def noting_step(actions: NDArray[Any], active: NDArray[np.bool_]) -> Any:
+            nonlocal steps_done
+            steps_done += 1
+            return step(actions, active)
 
         def noting_reset(rows: NDArray[np.intp], generator: np.random.Generator) -> Any:
             result = reset(rows, generator)
             for row in rows:
                 data = physics.datas[row]
-                self._resets[time_index, int(row)] = (data.qpos.copy(), data.qvel.copy())
+                self._starts[steps_done, int(row)] = (data.qpos.copy(), data.qvel.copy())
             return result
 
         physics.step, physics.reset = noting_step, noting_reset
-        batch = sampler.sample(policy, steps)
+        batch = sampler.sample(policy, pairs)
         del physics.step, physics.reset
         return batch
 
     def run(self) -> int:
         """Step through the actions; return the steps made."""
-        self._physics.load_state(self._start)
-        if isinstance(self._physics, ClassicPhysics):
+        physics = self._physics
+        if not self._mujoco:
+            active = np.ones(self._actions.shape[1], dtype=bool)
             for actions in self._actions:
-                self._physics.step(actions)
-            return int(self._actions.size)
-        physics: Any = self._physics
+                physics.step(actions, active)
+            return int(self._valid.size)
         model, frame_skip, rne = physics.model, physics.rules.frame_skip, physics.rules.contact_forces
-        mj_step, mj_rne, resets = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._resets
-        steps, num_envs = self._actions.shape[:2]
-        for row in range(num_envs):
+        mj_step, mj_rne, starts = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._starts
+        for row, count in enumerate(self._valid.sum(axis=0).tolist()):
             data, actions = physics.datas[row], self._actions[:, row]
             control = data.ctrl
-            for t in range(steps):
+            for t in range(count):
+                if (t, row) in starts:
+                    mujoco.mj_resetData(model, data)
+                    data.qpos[:], data.qvel[:] = starts[t, row]
+                    mujoco.mj_forward(model, data)
                 control[:] = actions[t]
-                mj_step(model, data, nstep=frame_skip)
+                mj_step(model, data, frame_skip)
                 if rne:
                     mj_rne(model, data)
-                if (t, row) in resets:
-                    mujoco.mj_resetData(model, data)
-                    data.qpos[:], data.qvel[:] = resets[t, row]
-                    mujoco.mj_forward(model, data)
-        return steps * num_envs
+        return int(self._valid.sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ import click
 
 from gailbench import __version__
 from gailbench.errors import GailbenchError, nearest
-from gailbench.tasks import ALGORITHMS, TASKS, Task
+from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS, Task
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_ERROR, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
+REPORT_FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
 EXIT_CODES = """\b
 Exit codes: 0 all asked for is done; 1 an error, named in one line; 2 wrong usage;
 3 finished, but some runs failed; 130 interrupted after saving."""
@@ -444,8 +446,8 @@ def demos_show(file: Path, as_json: bool) -> None:
 )
 @click.option(
     "--algorithms",
-    type=CommaList(_one_of("algorithm", ALGORITHMS), "A,..."),
-    help="Algorithms.  [default: the paper's for the task]",
+    type=CommaList(_one_of("algorithm", (*ALGORITHMS, CONSTANT)), "A,..."),
+    help="Algorithms, or constant: TRPO on a constant reward, a control.  [default: the paper's for the task]",
     show_default=False,
 )
 @click.option("--seeds", type=CommaList(_number(int, 0), "S,..."), default="0", help="Seeds.")
@@ -622,23 +624,67 @@ def _cores() -> int:
 @cli.command("report")
 @click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
 @click.option("--out", type=FOLDER, help="Folder of the report.  [default: RESULTS/report]", show_default=False)
-def report_command(results: Path, out: Path | None) -> None:
-    """Write tables and figures beside the paper's numbers, and print the table.
+@click.option(
+    "--format",
+    "formats",
+    type=CommaList(_one_of("format", REPORT_FORMATS), "F,..."),
+    default=",".join(REPORT_FORMATS),
+    help="What to write; png and svg are the figures.",
+)
+@click.option(
+    "--add",
+    "added",
+    type=FILE,
+    multiple=True,
+    help="CSV of someone else's returns: task, algorithm, trajectories, seed, episode, return. Also several times.",
+)
+@click.option("--readme", type=FILE, help="Also fill the marked block of this Markdown file with the main numbers.")
+def report_command(
+    results: Path, out: Path | None, formats: list[str], added: tuple[Path, ...], readme: Path | None
+) -> None:
+    """Write tables, page and figures beside the paper's numbers, and print the table.
+
+    Every cell gets a verdict: matches, better, worse or open. Without --out, RESULTS/README.md shows the report.
 
     \b
     Example:
-      gailbench report --results results --out report
+      gailbench report --results results --out report --format md,html --add mine.csv
     """
-    from gailbench.report import write_report
+    from gailbench.report import fill_readme, write_report, write_results_readme
 
     if not results.is_dir():
         raise GailbenchError(f"no results folder at {results}; 'gailbench run' makes one")
     folder = out or results / "report"
-    report = write_report(results, folder)
+    report = write_report(results, folder, formats=formats, added=added)
     click.echo(report.markdown)
     for remark in report.remarks:
         _say(f"remark: {remark}")
     _say(f"{len(report.files)} files written to {folder}")
+    if out is None and "md" in formats:
+        shown = write_results_readme(report, results)
+        _say(f"{shown} written" if shown else f"{results / 'README.md'} is not the report's and stays as it is")
+    if readme is not None:
+        fill_readme(readme, report.findings, results)
+        _say(f"numbers filled into {readme}")
+
+
+@cli.command("show")
+@click.argument("run", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_command(run: Path, as_json: bool) -> None:
+    """Show one run: what determines it, its learning curve, its evaluation, the paper's value.
+
+    \b
+    Example:
+      gailbench show results/runs/task=hopper/algorithm=gail/settings=paper/trajectories=4/seed=0
+    """
+    from gailbench.report.show import describe, show_text
+
+    description = describe(run)
+    if as_json:
+        _print_json(description.content)
+        return
+    click.echo(show_text(description), nl=False)
 
 
 @cli.command("bench")
@@ -684,6 +730,8 @@ def bench_command(names: list[str] | None, threads: int, rounds: int, as_json: b
 
 def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
+    # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

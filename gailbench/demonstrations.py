@@ -199,14 +199,13 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
     from gailbench.sampling import Sampler  # imports torch, which reading demonstrations does not need
 
     sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
-    batch = sampler.sample(policy, task.horizon)
-    # Each environment's first episode: taking episodes as they finish would favor short ones.
-    lengths = batch.done.argmax(axis=0) + 1
-    last = (lengths - 1, np.arange(trajectories))
+    batch = sampler.sample(policy, 1)  # one episode for each environment
 
     def joined(values: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate([values[:length, k] for k, length in enumerate(lengths)])
+        """Environment by environment, so trajectory by trajectory."""
+        return values.swapaxes(0, 1)[batch.valid.T]
 
+    last = (batch.lengths - 1, np.arange(trajectories))
     return Demonstrations(
         task=task.name,
         num_actions=policy.action_dim,
@@ -215,7 +214,7 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
         observations=joined(batch.observations),
         actions=joined(batch.actions),
         rewards=joined(batch.rewards),
-        lengths=lengths,
+        lengths=batch.lengths,
         terminated=batch.terminated[last],
         truncated=batch.truncated[last],
         final_observations=batch.next_observations[last],

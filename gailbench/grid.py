@@ -20,17 +20,17 @@ from gailbench.files import write_atomic
 from gailbench.interrupts import Interrupted
 from gailbench.locks import Locked
 from gailbench.runs import Notice, RunSpec
-from gailbench.tasks import Task
+from gailbench.tasks import CONSTANT, Task
 
 DEMONSTRATIONS_SEED = 0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out, and the file of its demonstrations."""
+    """A run to carry out, and the file of its demonstrations, if it learns from any."""
 
     spec: RunSpec
-    demonstrations: Path
+    demonstrations: Path | None
 
 
 Ending = Literal["complete", "failed", "interrupted", "locked"]
@@ -85,7 +85,7 @@ def shard(jobs: list[Job], number: int, of: int) -> list[Job]:
 
 def attempt(
     job: Job,
-    load: Callable[[], Demonstrations],
+    load: Callable[[], Demonstrations | None],
     results: Path,
     on_event: OnEvent,
     stop: Callable[[], bool],
@@ -185,8 +185,14 @@ def plan(
     Raises:
         GailbenchError: A size is larger than the demonstrations, or there are none to be had.
     """
-    found, path, own = demonstrations_for(task, results, demonstrations_file, notice, write)
     jobs = []
+    if CONSTANT in (algorithms or ()):
+        specs = (runs.make_spec(task, CONSTANT, 0, seed, None, batch=batch, iterations=iterations) for seed in seeds)
+        jobs += [Job(spec, None) for spec in specs]
+        algorithms = [algorithm for algorithm in algorithms or () if algorithm != CONSTANT]
+        if not algorithms:
+            return jobs
+    found, path, own = demonstrations_for(task, results, demonstrations_file, notice, write)
     for size in sizes or task.sizes:
         found.subset(size, task.keep_every)  # says so now if the size is too large
         for algorithm in algorithms or task.algorithms:

@@ -46,9 +46,9 @@ class RunSpec:
 
     Attributes:
         task: Short name.
-        algorithm: "bc", "fem", "gtal" or "gail".
+        algorithm: "bc", "fem", "gtal" or "gail"; "constant" is our control.
         settings: Name of the settings: "paper", or how they differ from the paper's.
-        trajectories: Size of the demonstrations.
+        trajectories: Size of the demonstrations; 0 without any.
         seed: Of all randomness.
         entropy_weight: lambda of GAIL, None for the others.
         batch: Pairs per iteration, None for BC.
@@ -98,7 +98,7 @@ def make_spec(
     algorithm: str,
     trajectories: int,
     seed: int,
-    demonstrations: Demonstrations,
+    demonstrations: Demonstrations | None,
     *,
     entropy_weight: float = 0.0,
     batch: int | None = None,
@@ -112,7 +112,7 @@ def make_spec(
         algorithm: One of the registry's.
         trajectories: Size.
         seed: Seed.
-        demonstrations: What it learns from.
+        demonstrations: What it learns from; None for a constant reward, whose hashes are empty.
         entropy_weight: lambda; GAIL only.
         batch: Pairs per iteration, not used by BC.
         iterations: Iterations; gradient steps of BC.
@@ -130,7 +130,7 @@ def make_spec(
         "entropy_weight": 0.0 if algorithm == "gail" else None,
         "iterations": paper_iterations,
     }
-    sha256 = demonstrations.sha256()
+    sha256 = demonstrations.sha256() if demonstrations is not None else ""
     differences = [
         f"{name}-{_exact(value)}" for name, value in values.items() if value is not None and value != paper[name]
     ]
@@ -146,7 +146,7 @@ def make_spec(
         batch=None if cloning else batch or task.batch,
         iterations=iterations or paper_iterations,
         demonstrations_sha256=sha256,
-        expert_sha256=demonstrations.expert_sha256,
+        expert_sha256=demonstrations.expert_sha256 if demonstrations is not None else "",
     )
 
 
@@ -204,13 +204,13 @@ def _complete_returns(spec: RunSpec, folder: Path, notice: Notice) -> NDArray[np
     return returns
 
 
-def make_learner(spec: RunSpec, task: Task, expert: Pairs) -> Learner:
-    """Return what the run trains, before its first iteration."""
+def make_learner(spec: RunSpec, task: Task, expert: Pairs | None) -> Learner:
+    """Return what the run trains, before its first iteration; a constant reward needs no expert."""
     from gailbench.algorithms import REWARDS, loop
     from gailbench.algorithms.bc import BcSettings, BehavioralCloning
     from gailbench.streams import stream
 
-    if spec.algorithm == "bc":
+    if spec.algorithm == "bc" and expert is not None:
         settings = BcSettings(spec.iterations, task.bc_validate_every)
         return BehavioralCloning(expert, settings, stream(spec.seed, "bc"))
     return loop.Learner(
@@ -218,13 +218,13 @@ def make_learner(spec: RunSpec, task: Task, expert: Pairs) -> Learner:
         REWARDS[spec.algorithm](expert, task.reward_sign, stream(spec.seed, "reward")),
         loop.LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0),
         spec.seed,
-        expert.observations,
+        None if expert is None else expert.observations,
     )
 
 
 def execute(
     spec: RunSpec,
-    demonstrations: Demonstrations,
+    demonstrations: Demonstrations | None,
     results: Path,
     on_row: Callable[[dict[str, float]], None] = lambda row: None,
     stop: Callable[[], bool] = lambda: False,
@@ -255,7 +255,7 @@ def execute(
 
 def _carry_out(
     spec: RunSpec,
-    demonstrations: Demonstrations,
+    demonstrations: Demonstrations | None,
     folder: Path,
     on_row: Callable[[dict[str, float]], None],
     stop: Callable[[], bool],
@@ -271,7 +271,7 @@ def _carry_out(
     from gailbench.versions import command, versions
 
     task = get_task(spec.task)
-    expert = demonstrations.subset(spec.trajectories, task.keep_every)
+    expert = None if demonstrations is None else demonstrations.subset(spec.trajectories, task.keep_every)
     (folder / "evaluation.csv").unlink(missing_ok=True)  # of a damaged run
     write_atomic(folder / "spec.json", json.dumps(asdict(spec), indent=2) + "\n")
     checkpoint = CheckpointFile(folder / "checkpoint.safetensors", asdict(spec), checkpoint_every)

@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gailbench.policy import Actor, Policy
+from gailbench.policy import Policy
 from gailbench.simulation import Simulator, make
-from gailbench.state import State, join, part
 from gailbench.tasks import Task
 
 
 @dataclass(frozen=True)
 class Batch:
-    """T consecutive steps of N environments, axis 0 the step. Rewards are the environment's.
+    """Whole episodes of N environments, side by side for T steps; axis 0 is the step. Rewards are the environment's.
+
+    An environment that has ended its last episode of the batch waits for the others: its entries are not `valid`,
+    and hold nothing.
 
     Attributes:
+        valid: (T, N) bool, which entries are pairs of the batch; B in all.
         observations: (T, N, O) float32, what the actions were taken on.
         actions: (T, N, A) float32, raw samples; discrete: (T, N) int64.
         outputs: (T, N, A) float32, the policy's means or logits that the actions were drawn from.
@@ -33,14 +36,12 @@ class Batch:
         terminated: (T, N) bool.
         truncated: (T, N) bool, at the time limit.
         times: (T, N) int64, steps taken in the episode before this one.
-        end_observations: (K, O) float32, last observations of the K episodes that ended, in the order of
-            `done`'s true entries.
-        open_observations: (N, O) float32, what follows the last step (the next episode's first, where one ended).
-        open_times: (N,) int64, their times.
-        returns: (K,) float64, returns of the ended episodes, steps in earlier batches included.
+        end_observations: (K, O) float32, last observations of the K episodes, in the order of `done`'s true entries.
+        returns: (K,) float64, returns of the episodes, environment by environment.
         lengths: (K,) int64, their lengths.
     """
 
+    valid: NDArray[np.bool_]
     observations: NDArray[np.float32]
     actions: NDArray[Any]
     outputs: NDArray[np.float32]
@@ -50,44 +51,56 @@ class Batch:
     truncated: NDArray[np.bool_]
     times: NDArray[np.int64]
     end_observations: NDArray[np.float32]
-    open_observations: NDArray[np.float32]
-    open_times: NDArray[np.int64]
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return int(self.rewards.size)
+        """B."""
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        return int(self.valid.sum())
 
     @cached_property
     def done(self) -> NDArray[np.bool_]:
-        """(T, N) bool: the episode ended with this step."""
-        return self.terminated | self.truncated
+        """(T, N) bool: an episode ended with this pair."""
+        return (self.terminated | self.truncated) & self.valid
 
     @property
     def next_observations(self) -> NDArray[np.float32]:
         """(T, N, O): what each action led to; at an episode's end its last observation."""
-        following = np.concatenate((self.observations[1:], self.open_observations[None]))
+        following = np.concatenate((self.observations[1:], self.observations[:1]))
         following[self.done] = self.end_observations
         return following
 
     def episode_figures(self) -> dict[str, float]:
-        """Number, returns and lengths of the episodes that ended; nan where none did."""
-        some = len(self.returns) > 0
+        """Number, returns and lengths of the episodes."""
         return {
             "episodes": len(self.returns),
-            "return_mean": float(self.returns.mean()) if some else float("nan"),
-            "return_std": float(self.returns.std()) if some else float("nan"),
-            "length_mean": float(self.lengths.mean()) if some else float("nan"),
-            "length_std": float(self.lengths.std()) if some else float("nan"),
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "length_mean": float(self.lengths.mean()),
+            "length_std": float(self.lengths.std()),
         }
 
     def rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(T, N, ...) -> (B, ...)."""
-        return values.reshape(len(self), *values.shape[2:])
+        """(T, N, ...) -> (B, ...): the valid entries, step by step."""
+        if len(self) == self.valid.size:
+            return values.reshape(len(self), *values.shape[2:])
+        return values[self.valid]
+
+    def grid(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(B, ...) -> (T, N, ...): `rows` undone, with zeros where an entry is not valid."""
+        if len(self) == self.valid.size:
+            return rows.reshape(*self.valid.shape, *rows.shape[1:])
+        values = np.zeros((*self.valid.shape, *rows.shape[1:]), dtype=rows.dtype)
+        values[self.valid] = rows
+        return values
 
 
 class Sampler:
-    """Samples batches with a simulator and a stream of action noise of its own; one per thread.
+    """Samples whole episodes with a simulator and a stream of randomness of its own; one per thread.
 
     Args:
         task: Environment and horizon.
@@ -98,91 +111,74 @@ class Sampler:
     def __init__(self, task: Task, num_envs: int, generator: np.random.Generator) -> None:
         self.generator = generator
         self.simulator: Simulator = make(task.environment, task.horizon, num_envs, generator)
-        self._open_returns = np.zeros(num_envs)
 
-    def sample(self, policy: Policy, steps: int, deterministic: bool = False) -> Batch:
-        """Step every environment `steps` times with the policy's samples (or modes)."""
-        simulator = self.simulator
-        shape = (steps, simulator.num_envs)
-        noise = None
-        if not deterministic:
-            noise = policy.distribution.noise(self.generator, shape, simulator.action_dim)
-        record = self._record(policy.actor(), steps, noise)
+    def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
+        """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
+
+        Environments begin new episodes until the batch holds at least `pairs`, and every episode is sampled to its
+        end, as the authors did with one environment. With `pairs` 1 each environment makes exactly one episode.
+        """
+        record = self._record(policy, pairs, deterministic)
+        shape = record["valid"].shape
         with torch.inference_mode():
-            log_probabilities = (
-                policy.distribution.log_probability(
-                    torch.from_numpy(record["outputs"]).flatten(0, 1),
-                    policy.log_std,
-                    torch.from_numpy(record["actions"]).flatten(0, 1),
-                )
-                .numpy()
-                .reshape(shape)
-            )
-        returns, lengths = self._episodes(record)
+            log_probabilities = policy.distribution.log_probability(
+                torch.from_numpy(record["outputs"]).flatten(0, 1),
+                policy.log_std,
+                torch.from_numpy(record["actions"]).flatten(0, 1),
+            ).numpy()
+        # Environment by environment the valid entries are whole episodes, one after the other.
+        valid = record["valid"].T
+        rewards = record["rewards"].T[valid]
+        last = np.flatnonzero((record["terminated"] | record["truncated"]).T[valid])
+        lengths = np.diff(last, prepend=-1)
         return Batch(
             **record,
-            log_probabilities=log_probabilities,
-            open_observations=simulator.observations.astype(np.float32),
-            open_times=simulator.times.copy(),
-            returns=returns,
+            log_probabilities=log_probabilities.reshape(shape),
+            returns=np.add.reduceat(rewards, last - lengths + 1),
             lengths=lengths,
         )
 
-    def _record(self, actor: Actor, steps: int, noise: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
-        simulator = self.simulator
-        shape = (steps, simulator.num_envs)
-        discrete = simulator.discrete
+    def _record(self, policy: Policy, pairs: int, deterministic: bool) -> dict[str, NDArray[Any]]:
+        simulator, actor = self.simulator, policy.actor()
+        num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
+        # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
+        most = simulator.horizon * (1 + -(-pairs // (num_envs * simulator.horizon)))
+        shape = (most, num_envs)
+        valid = np.empty(shape, dtype=bool)
         observations = np.empty((*shape, simulator.observation_dim), dtype=np.float32)
-        outputs = np.empty((*shape, simulator.action_dim), dtype=np.float32)
-        actions = np.empty(shape, np.int64) if discrete else np.empty((*shape, simulator.action_dim), np.float32)
+        outputs = np.empty((*shape, action_dim), dtype=np.float32)
+        actions = np.empty(shape, np.int64) if discrete else np.empty((*shape, action_dim), np.float32)
         rewards = np.empty(shape)
         terminated = np.empty(shape, dtype=bool)
         truncated = np.empty(shape, dtype=bool)
         times = np.empty(shape, dtype=np.int64)
         ends = []
-        for t in range(steps):
-            observations[t] = simulator.observations
-            times[t] = simulator.times
-            actions[t], outputs[t] = actor(observations[t], None if noise is None else noise[t])
-            step = simulator.step(actions[t] if discrete else actions[t].astype(np.float64))
+        simulator.restart()
+        active, running, sampled, t = np.ones(num_envs, dtype=bool), num_envs, 0, 0
+        while running:
+            noise = None if deterministic else policy.distribution.noise(self.generator, (num_envs,), action_dim)
+            observations[t], times[t], valid[t] = simulator.observations, simulator.times, active
+            actions[t], outputs[t] = actor(observations[t], noise)
+            step = simulator.step(actions[t] if discrete else actions[t].astype(np.float64), active)
             rewards[t], terminated[t], truncated[t] = step.rewards, step.terminated, step.truncated
-            if (done := step.done).any():
+            sampled += running
+            if (done := step.done & active).any():
                 ends.append(step.observations[done].astype(np.float32))
+                if sampled >= pairs:
+                    active = active & ~done
+                    running = int(active.sum())
+            t += 1
         return {
-            "observations": observations,
-            "actions": actions,
-            "outputs": outputs,
-            "rewards": rewards,
-            "terminated": terminated,
-            "truncated": truncated,
-            "times": times,
-            "end_observations": np.concatenate(ends) if ends else np.empty((0, simulator.observation_dim), np.float32),
+            "valid": valid[:t],
+            "observations": observations[:t],
+            "actions": actions[:t],
+            "outputs": outputs[:t],
+            "rewards": rewards[:t],
+            "terminated": terminated[:t],
+            "truncated": truncated[:t],
+            "times": times[:t],
+            "end_observations": np.concatenate(ends),
         }
-
-    def _episodes(self, record: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Returns and lengths of the episodes that ended, environment by environment; open returns are kept."""
-        rewards, done = record["rewards"].T, (record["terminated"] | record["truncated"]).T
-        starts = np.zeros(done.shape, dtype=bool)
-        starts[:, 0] = True
-        starts[:, 1:] = done[:, :-1]
-        first = np.flatnonzero(starts.reshape(-1))
-        sums = np.add.reduceat(rewards.reshape(-1), first)
-        steps = done.shape[1]
-        sums[first % steps == 0] += self._open_returns
-        last = np.append(first[1:], done.size) - 1
-        ended = done.reshape(-1)[last]
-        self._open_returns = np.zeros(len(done))
-        self._open_returns[last[~ended] // steps] = sums[~ended]
-        return sums[ended], record["times"].T.reshape(-1)[last[ended]] + 1
-
-    def state(self) -> State:
-        """Return everything the next batch depends on but the generator's state."""
-        return {"open_returns": self._open_returns, **self.simulator.state()}
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        self.simulator.load_state(state)
-        self._open_returns = np.array(state["open_returns"], dtype=np.float64)
 
 
 class SamplerPool:
@@ -190,36 +186,28 @@ class SamplerPool:
 
     Args:
         task: Environment and horizon.
-        batch: Pairs per batch, rounded up so that every environment makes a whole horizon of steps.
+        batch: Pairs per batch at least; one environment for each horizon of them.
         generators: One per thread.
     """
 
     def __init__(self, task: Task, batch: int, generators: list[np.random.Generator]) -> None:
-        self.steps = task.horizon
         num_envs = -(-batch // task.horizon)
         threads = min(len(generators), num_envs)
         counts = [num_envs // threads + (index < num_envs % threads) for index in range(threads)]
+        self._shares = [-(-batch * count // num_envs) for count in counts]
         self.samplers = [Sampler(task, count, generator) for count, generator in zip(counts, generators, strict=False)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def sample(self, policy: Policy) -> Batch:
-        """Return the next batch; open episodes go on in the one after it."""
+        """Return the next batch."""
         if self._executor is None:
-            return self.samplers[0].sample(policy, self.steps)
-        parts = self._executor.map(lambda sampler: sampler.sample(policy, self.steps), self.samplers)
+            return self.samplers[0].sample(policy, self._shares[0])
+        parts = self._executor.map(lambda sampler, pairs: sampler.sample(policy, pairs), self.samplers, self._shares)
         return concatenate(list(parts))
-
-    def state(self) -> State:
-        """Return everything the next batch depends on but the generators' states."""
-        return join({str(index): sampler.state() for index, sampler in enumerate(self.samplers)})
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        for index, sampler in enumerate(self.samplers):
-            sampler.load_state(part(state, str(index)))
 
 
 STEPWISE = (
+    "valid",
     "observations",
     "actions",
     "outputs",
@@ -232,25 +220,29 @@ STEPWISE = (
 
 
 def concatenate(batches: list[Batch]) -> Batch:
-    """Join batches of equal T along the environments."""
-    if len(batches) == 1:
-        return batches[0]
-    joined = {name: np.concatenate([getattr(b, name) for b in batches], axis=1) for name in STEPWISE}
-    done = joined["terminated"] | joined["truncated"]
-    # Ended episodes are stored in the order of done's true entries, so joining environments interleaves them.
-    ends = np.empty((*done.shape, batches[0].end_observations.shape[1]), dtype=np.float32)
+    """Join batches along the environments; the shorter ones wait for the longest."""
+    steps = max(len(batch.valid) for batch in batches)
+
+    def joined(name: str) -> NDArray[Any]:
+        parts = [getattr(batch, name) for batch in batches]
+        return np.concatenate(
+            [np.pad(part, [(0, steps - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts], axis=1
+        )
+
+    fields = {name: joined(name) for name in STEPWISE}
+    # Last observations are stored in the order of done's true entries, so joining environments interleaves them.
+    ends = np.empty((*fields["valid"].shape, batches[0].end_observations.shape[1]), dtype=np.float32)
     offset = 0
     for batch in batches:
-        width = batch.done.shape[1]
-        ends[:, offset : offset + width][batch.done] = batch.end_observations
+        length, width = batch.done.shape
+        ends[:length, offset : offset + width][batch.done] = batch.end_observations
         offset += width
+    done = (fields["terminated"] | fields["truncated"]) & fields["valid"]
     return Batch(
-        **joined,
+        **fields,
         end_observations=ends[done],
-        **{
-            name: np.concatenate([getattr(b, name) for b in batches])
-            for name in ("open_observations", "open_times", "returns", "lengths")
-        },
+        returns=np.concatenate([batch.returns for batch in batches]),
+        lengths=np.concatenate([batch.lengths for batch in batches]),
     )
 
 
@@ -261,7 +253,5 @@ def evaluate(
 
     Each episode has an environment of its own, so that long ones count as often as short ones.
     """
-    batch = Sampler(task, episodes, generator).sample(policy, task.horizon, deterministic)
-    lengths = batch.done.argmax(axis=0) + 1
-    within = np.arange(task.horizon)[:, None] < lengths
-    return (batch.rewards * within).sum(axis=0), lengths
+    batch = Sampler(task, episodes, generator).sample(policy, 1, deterministic)
+    return batch.returns, batch.lengths

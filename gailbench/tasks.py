@@ -12,6 +12,7 @@ from gailbench.errors import GailbenchError, nearest
 
 RewardSign = Literal["positive", "negative"]
 ALGORITHMS = ("bc", "fem", "gtal", "gail")
+CONSTANT = "constant"  # a control of ours: TRPO on a constant reward, without demonstrations
 
 
 @dataclass(frozen=True)

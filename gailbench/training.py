@@ -137,8 +137,6 @@ class Training:
                 raise Interrupted
 
     def _is_best(self, row: Row) -> bool:
-        if row["return_mean"] != row["return_mean"]:  # no episode ended
-            return False
         # Of equals the later one, which has learned longer.
         return self.best is None or row["return_mean"] >= self.rows[self.best_row]["return_mean"]
 

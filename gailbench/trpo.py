@@ -67,11 +67,13 @@ class StepOutcome:
     divergence: float
 
 
-def discounted_returns(rewards: Floats, done: NDArray[np.bool_], open_values: Floats, gamma: float) -> Floats:
-    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an ended episode, `open_values` (N,) the
-    last step of an open one."""
+def discounted_returns(
+    rewards: Floats, done: NDArray[np.bool_], gamma: float, open_values: Floats | float = 0.0
+) -> Floats:
+    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an ended episode. Where an episode is cut by
+    the end of the arrays, `open_values` (N,) follow; whole episodes have none."""
     returns = np.empty_like(rewards)
-    following = open_values
+    following = np.zeros(rewards.shape[1]) + open_values
     for t in reversed(range(len(rewards))):
         following = rewards[t] + gamma * np.where(done[t], 0.0, following)
         returns[t] = following
@@ -79,16 +81,22 @@ def discounted_returns(rewards: Floats, done: NDArray[np.bool_], open_values: Fl
 
 
 def generalized_advantages(
-    rewards: Floats, values: Floats, open_values: Floats, done: NDArray[np.bool_], gamma: float, lam: float
+    rewards: Floats,
+    values: Floats,
+    done: NDArray[np.bool_],
+    gamma: float,
+    lam: float,
+    open_values: Floats | float = 0.0,
 ) -> Floats:
     """GAE (Schulman et al. 2016, eq. 16): A_t = sum_l (gamma lambda)^l delta_{t+l}, (T, N), with
-    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included."""
+    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included. Where an episode is
+    cut by the end of the arrays, V is `open_values` (N,); whole episodes have none."""
     advantages = np.empty_like(rewards)
-    following_value, following = open_values, np.zeros_like(open_values)
+    following_value = np.zeros(rewards.shape[1]) + open_values
+    following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
-        going_on = ~done[t]
-        delta = rewards[t] + gamma * following_value * going_on - values[t]
-        following = delta + gamma * lam * following * going_on
+        delta = rewards[t] + gamma * np.where(done[t], 0.0, following_value) - values[t]
+        following = delta + gamma * lam * np.where(done[t], 0.0, following)
         advantages[t] = following
         following_value = values[t]
     return advantages
@@ -252,18 +260,18 @@ class ValueFunction:
         """Values (B,) at observations (B, O) and times (B,)."""
         return self.targets.invert(self.network.evaluate(self._features(observations, times)).numpy())[:, 0]
 
-    def predict_batch(self, batch: Batch) -> tuple[Floats, Floats]:
-        """Values (T, N) of a batch and (N,) of what follows its last step."""
-        values = self.predict(batch.rows(batch.observations), batch.times.reshape(-1))
-        return values.reshape(batch.times.shape), self.predict(batch.open_observations, batch.open_times)
+    def predict_batch(self, batch: Batch) -> Floats:
+        """Values (T, N) of a batch's pairs."""
+        return batch.grid(self.predict(batch.rows(batch.observations), batch.rows(batch.times)))
 
     def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator) -> StepOutcome:
         """One trust-region step on the mean squared error against returns (T, N), after the standardizers have
         seen this batch."""
         self.inputs.update(batch.rows(batch.observations))
-        self.targets.update(returns.reshape(-1, 1))
-        features = self._features(batch.rows(batch.observations), batch.times.reshape(-1))
-        target = torch.from_numpy(self.targets(returns.reshape(-1, 1)))
+        observed = batch.rows(returns)[:, None]
+        self.targets.update(observed)
+        features = self._features(batch.rows(batch.observations), batch.rows(batch.times))
+        target = torch.from_numpy(self.targets(observed))
 
         def objective(output: Tensor, rows: slice = slice(None)) -> Tensor:
             return -torch.square(output - target[rows]).sum() / len(batch)

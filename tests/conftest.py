@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from gailbench.policy import Policy
-from gailbench.sampling import Batch, Sampler
+from gailbench.sampling import STEPWISE, Batch, Sampler
 from gailbench.tasks import get_task
 
 MakeBatch = Callable[..., Batch]
 SampleBatch = Callable[..., tuple[Policy, Batch]]
+Poison = Callable[[Batch, float], Batch]
 
 
 @pytest.fixture
@@ -31,8 +33,9 @@ def one_thread() -> Iterator[None]:
 def make_batch() -> MakeBatch:
     """Return a function that makes a batch of observations (T, N, O) and actions (T, N, A) or (T, N).
 
-    Everything else is 0 or follows from what is given: times count from each environment's first step, returns are
-    those of the episodes within the batch, a discrete policy is uniform over `num_actions`. Keywords override.
+    Everything else is 0 or follows from what is given: all entries are valid, times count from each environment's
+    first step, returns are those of the episodes that end, a discrete policy is uniform over `num_actions`. Keywords
+    override.
     """
 
     def make(observations: Any, actions: Any, num_actions: int = 2, **overrides: Any) -> Batch:
@@ -44,9 +47,9 @@ def make_batch() -> MakeBatch:
         terminated = np.asarray(overrides.pop("terminated", np.zeros((steps, envs))), dtype=bool)
         truncated = np.asarray(overrides.pop("truncated", np.zeros((steps, envs))), dtype=bool)
         rewards = np.asarray(overrides.pop("rewards", np.zeros((steps, envs))), dtype=np.float64)
-        done = terminated | truncated
+        valid = np.asarray(overrides.pop("valid", np.ones((steps, envs))), dtype=bool)
+        done = (terminated | truncated) & valid
         times, returns, lengths = np.zeros((steps, envs), dtype=np.int64), [], []
-        open_times = np.zeros(envs, dtype=np.int64)
         for n in range(envs):
             start = 0
             for t in range(steps):
@@ -55,19 +58,17 @@ def make_batch() -> MakeBatch:
                     returns.append(rewards[start : t + 1, n].sum())
                     lengths.append(t + 1 - start)
                     start = t + 1
-            open_times[n] = steps - start
         log_probability = -np.log(num_actions) if discrete else -1.0
         fields: dict[str, Any] = {
             "outputs": np.zeros((steps, envs, num_actions if discrete else actions.shape[2]), np.float32),
             "log_probabilities": np.full((steps, envs), log_probability, np.float32),
             "times": times,
             "end_observations": np.zeros((int(done.sum()), width), np.float32),
-            "open_observations": np.zeros((envs, width), np.float32),
-            "open_times": open_times,
             "returns": np.array(returns, dtype=np.float64),
             "lengths": np.array(lengths, dtype=np.int64),
         }
         return Batch(
+            valid=valid,
             observations=observations,
             actions=actions,
             rewards=rewards,
@@ -81,7 +82,10 @@ def make_batch() -> MakeBatch:
 
 @pytest.fixture
 def sample_batch() -> SampleBatch:
-    """Return a function that makes a policy for a task, away from its zero output layer, and samples a batch."""
+    """Return a function that makes a policy for a task, away from its zero output layer, and samples a batch.
+
+    The batch holds whole episodes of at most `steps` steps (or `horizon`), envs x steps pairs at least.
+    """
 
     def sample(task_name: str, envs: int, steps: int, seed: int = 0, **options: Any) -> tuple[Policy, Batch]:
         generator = np.random.default_rng(seed)
@@ -101,6 +105,29 @@ def sample_batch() -> SampleBatch:
             output.copy_(torch.from_numpy(generator.normal(0.0, 0.2, output.shape)))
             policy.log_std.copy_(torch.from_numpy(generator.normal(-0.5, 0.2, policy.log_std.shape)))
         policy.standardizer.update(generator.normal(0.0, 1.0, (100, simulator.observation_dim)))
-        return policy, sampler.sample(policy, steps)
+        return policy, sampler.sample(policy, envs * steps)
 
     return sample
+
+
+@pytest.fixture
+def poison() -> Poison:
+    """Return a function that copies a batch with a value in place of everything that is not valid.
+
+    Whole numbers become huge ones, which are no action, and ends appear where nothing ended.
+    """
+
+    def poisoned(batch: Batch, value: float) -> Batch:
+        assert not batch.valid.all()  # else there is nothing to poison
+        fields = {name: getattr(batch, name).copy() for name in STEPWISE if name != "valid"}
+        for values in fields.values():
+            values[~batch.valid] = {"f": value, "i": 10**9, "b": True}[values.dtype.kind]
+        return replace(batch, **fields)
+
+    return poisoned
+
+
+@pytest.fixture
+def ragged_valid() -> NDArray[np.bool_]:
+    """(20, 10) entries, of which those of the first 11 to 20 steps are valid."""
+    return np.arange(20)[:, None] < 11 + np.arange(10)

@@ -184,14 +184,14 @@ class TestSubset:
 
 
 class TestSample:
-    def test_trajectories_are_each_environments_first_episode(self, numbered):
-        """Taking episodes as they finish would favor short ones, and bring second episodes."""
+    def test_trajectories_are_one_episode_of_each_environment(self, numbered):
+        """Taking episodes as they finish would favor short ones, and bring later episodes."""
         policy = Policy(3, 2, True, generator=np.random.default_rng(0))
         d = sample(numbered, policy, "ab", 60, 0)
         assert d.trajectories == 60
-        assert (d.observations[:, 1] == 1).all()
+        assert (d.observations[:, 1] == 2).all()  # after the one that environments are made with
         assert np.array_equal(d.observations[:, 2], d.times)
-        assert np.array_equal(d.rewards, 10 + d.times)
+        assert np.array_equal(d.rewards, 20 + d.times)
         # The next observation carries the same episode's label, and one step more, at its end too.
         assert np.array_equal(d.next_observations - d.observations, np.tile([0, 0, 1], (len(d.times), 1)))
         assert np.array_equal(d.final_observations[:, 2], d.lengths)

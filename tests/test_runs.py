@@ -206,7 +206,8 @@ def test_the_learning_curve_has_a_row_per_iteration_and_growing_steps(
     runs.execute(spec, demos, tmp_path)
     curve = _rows(spec.folder(tmp_path) / "curve.csv")
     assert [int(row["iteration"]) for row in curve] == [1, 2, 3]
-    assert [int(row["steps"]) for row in curve] == [400, 800, 1200]
+    pairs = np.diff([int(row["steps"]) for row in curve], prepend=0)
+    assert all(400 <= count < 400 + 2 * 200 for count in pairs)  # whole episodes in two environments
     assert all(0 < int(row["episodes"]) <= 400 for row in curve)
 
 
@@ -214,7 +215,7 @@ def test_behavioral_clonings_curve_has_a_row_per_validation(tiny: Tiny, demos: D
     spec = tiny("bc", iterations=250)
     runs.execute(spec, demos, tmp_path)
     curve = _rows(spec.folder(tmp_path) / "curve.csv")
-    assert [int(row["iteration"]) for row in curve] == [100, 200, 250]
+    assert [int(row["iteration"]) for row in curve] == [1, 100, 200, 250]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

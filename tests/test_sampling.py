@@ -1,4 +1,4 @@
-"""Batches of whole episodes, their bookkeeping across batches, threads, and evaluation."""
+"""Batches of whole episodes, their bookkeeping, threads, and evaluation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from scipy import stats
 
 from gailbench.policy import Policy
-from gailbench.sampling import Batch, Sampler, SamplerPool, evaluate
+from gailbench.sampling import STEPWISE, Batch, Sampler, SamplerPool, concatenate, evaluate
 from gailbench.simulation import make
 from gailbench.streams import pack, stream, unpack
 from gailbench.tasks import TASKS
 
-CARTPOLE, REACHER, MOUNTAINCAR = TASKS["cartpole"], TASKS["reacher"], TASKS["mountaincar"]
+CARTPOLE, REACHER, MOUNTAINCAR, HOPPER = (TASKS[name] for name in ("cartpole", "reacher", "mountaincar", "hopper"))
 
 
 class Counting(gymnasium.Env):
@@ -79,6 +79,7 @@ def registered():
 # Some episodes terminate, some reach the limit, some do both at once.
 COUNTING = replace(CARTPOLE, name="counting", environment="GailbenchCounting-v0", horizon=8)
 PAID = replace(REACHER, name="paid", environment="GailbenchPaid-v0", horizon=20)
+ACROBOT_60 = replace(TASKS["acrobot"], horizon=60)  # none reaches the goal that early
 PAID_DISCRETE = replace(CARTPOLE, name="paid", environment="GailbenchPaidDiscrete-v0", horizon=20)
 
 
@@ -124,29 +125,28 @@ class TestBatch:
     def test_shapes_and_types(self, task, discrete, actions):
         sampler = Sampler(task, 4, np.random.default_rng(0))
         observations = sampler.simulator.observation_dim
-        batch = sampler.sample(make_policy(observations, actions, discrete), 55)
-        ends = int(batch.done.sum())
+        batch = sampler.sample(make_policy(observations, actions, discrete), 220)
+        ends, steps, pairs = int(batch.done.sum()), len(batch.valid), int(batch.valid.sum())
         expected = {
-            "observations": ((55, 4, observations), np.float32),
-            "actions": ((55, 4), np.int64) if discrete else ((55, 4, actions), np.float32),
-            "outputs": ((55, 4, actions), np.float32),
-            "log_probabilities": ((55, 4), np.float32),
-            "rewards": ((55, 4), np.float64),
-            "terminated": ((55, 4), np.bool_),
-            "truncated": ((55, 4), np.bool_),
-            "times": ((55, 4), np.int64),
+            "valid": ((steps, 4), np.bool_),
+            "observations": ((steps, 4, observations), np.float32),
+            "actions": ((steps, 4), np.int64) if discrete else ((steps, 4, actions), np.float32),
+            "outputs": ((steps, 4, actions), np.float32),
+            "log_probabilities": ((steps, 4), np.float32),
+            "rewards": ((steps, 4), np.float64),
+            "terminated": ((steps, 4), np.bool_),
+            "truncated": ((steps, 4), np.bool_),
+            "times": ((steps, 4), np.int64),
             "end_observations": ((ends, observations), np.float32),
-            "open_observations": ((4, observations), np.float32),
-            "open_times": ((4,), np.int64),
             "returns": ((ends,), np.float64),
             "lengths": ((ends,), np.int64),
         }
         assert {
             field.name: (getattr(batch, field.name).shape, getattr(batch, field.name).dtype) for field in fields(Batch)
         } == expected
-        assert (ends > 0) == (task is not MOUNTAINCAR)
-        assert len(batch) == 220
-        assert batch.rows(batch.observations).shape == (220, observations)
+        assert ends >= 4
+        assert len(batch) == pairs >= 220
+        assert batch.rows(batch.observations).shape == (pairs, observations)
         assert batch.rows(batch.times)[4] == batch.times[1, 0]
         assert batch.next_observations.shape == batch.observations.shape
 
@@ -156,35 +156,34 @@ class TestBatch:
         policy = initial_policy(3, 2)
         terminated = truncated = both = 0
         for _ in range(4):
-            batch = sampler.sample(policy, 13)
-            assert np.array_equal(batch.observations[..., 2], batch.times)
-            assert np.array_equal(batch.next_observations - batch.observations, np.tile([0.0, 0, 1], (13, 7, 1)))
+            batch = sampler.sample(policy, 91)
+            assert np.array_equal(batch.observations[batch.valid][:, 2], batch.times[batch.valid])
+            steps = batch.rows(batch.next_observations) - batch.rows(batch.observations)
+            assert np.array_equal(steps, np.tile([0.0, 0, 1], (len(batch), 1)))
             # The next row is the next episode's first where one ended, and what the action led to elsewhere.
-            following = np.concatenate((batch.observations[1:], batch.open_observations[None]))
-            assert np.array_equal(following[~batch.done], batch.next_observations[~batch.done])
-            assert (following[batch.done][:, 2] == 0).all()
-            assert np.array_equal(following[batch.done][:, 1], batch.next_observations[batch.done][:, 1] + 1)
-            terminated += (batch.terminated & ~batch.truncated).sum()
-            truncated += (batch.truncated & ~batch.terminated).sum()
-            both += (batch.terminated & batch.truncated).sum()
-            assert np.array_equal(batch.truncated, batch.times == 7)
+            done, following = batch.done[:-1], batch.observations[1:]
+            begun, led_to = done & batch.valid[1:], batch.next_observations[:-1]
+            going_on = batch.valid[:-1] & ~done
+            assert np.array_equal(following[going_on], led_to[going_on])
+            assert batch.valid[1:][going_on].all()
+            assert (following[begun][:, 2] == 0).all()
+            assert np.array_equal(following[begun][:, 1], led_to[begun][:, 1] + 1)
+            ends = batch.terminated[batch.done], batch.truncated[batch.done]
+            terminated += (ends[0] & ~ends[1]).sum()
+            truncated += (ends[1] & ~ends[0]).sum()
+            both += (ends[0] & ends[1]).sum()
+            assert np.array_equal(batch.truncated[batch.valid], batch.times[batch.valid] == 7)
         assert min(terminated, truncated, both) > 0
 
     def test_next_observations_follow_cart_poles_dynamics(self):
         sampler = Sampler(CARTPOLE, 5, np.random.default_rng(0))
-        batch = sampler.sample(initial_policy(4, 2), 100)
+        batch = sampler.sample(initial_policy(4, 2), 500)
         assert batch.done.sum() > 5
-        simulator = make("CartPole-v1", 200, 500, np.random.default_rng(0))
-        states = batch.rows(batch.observations).T.astype(np.float64)
-        simulator.load_state({**simulator.state(), "physics": states})
+        simulator = make("CartPole-v1", 200, len(batch), np.random.default_rng(0))
+        simulator.physics._state = batch.rows(batch.observations).T.astype(np.float64)
         step = simulator.step(batch.rows(batch.actions))
         np.testing.assert_allclose(batch.rows(batch.next_observations), step.observations, atol=1e-6)
         assert np.array_equal(batch.rows(batch.terminated), step.terminated)
-
-    def test_next_observations_stand_without_any_end(self):
-        batch = Sampler(COUNTING, 2, np.random.default_rng(0)).sample(initial_policy(3, 2), 1)
-        assert (len(batch.end_observations), len(batch.returns), len(batch.lengths)) == (0, 0, 0)
-        assert np.array_equal(batch.next_observations[0], batch.open_observations)
 
     def test_gaussian_log_probabilities_equal_the_formula(self):
         policy = make_policy(10, 2, False)
@@ -197,7 +196,8 @@ class TestBatch:
 
     def test_softmax_log_probabilities_equal_the_formula(self):
         policy = make_policy(6, 3, True)
-        batch = Sampler(TASKS["acrobot"], 6, np.random.default_rng(0)).sample(policy, 60)
+        batch = Sampler(ACROBOT_60, 6, np.random.default_rng(0)).sample(policy, 360)
+        assert batch.valid.shape == (60, 6)
         weights = np.exp(batch.outputs.astype(np.float64))
         probabilities = weights / weights.sum(-1, keepdims=True)
         taken = np.empty((60, 6))
@@ -217,7 +217,8 @@ class TestBatch:
 
     def test_gaussian_actions_are_normal_around_the_outputs(self):
         policy = make_policy(10, 2, False)
-        batch = Sampler(REACHER, 20, np.random.default_rng(0)).sample(policy, 200)
+        batch = Sampler(REACHER, 20, np.random.default_rng(0)).sample(policy, 4_000)
+        assert batch.valid.shape == (200, 20)
         z = (batch.actions - batch.outputs) / np.exp(policy.log_std.detach().numpy())
         assert stats.kstest(z.reshape(-1), "norm").pvalue > 1e-4
         assert abs(np.corrcoef(z.reshape(-1, 2).T)[0, 1]) < 4.5 / np.sqrt(4_000)
@@ -225,10 +226,10 @@ class TestBatch:
 
     def test_softmax_actions_are_drawn_with_their_probabilities(self):
         policy = make_policy(6, 3, True)
-        batch = Sampler(TASKS["acrobot"], 20, np.random.default_rng(0)).sample(policy, 200)
-        p = torch.softmax(torch.from_numpy(batch.outputs).double(), -1).numpy()
-        taken = batch.actions[..., None] == np.arange(3)
-        z = (taken - p).sum((0, 1)) / np.sqrt((p * (1 - p)).sum((0, 1)))
+        batch = Sampler(TASKS["acrobot"], 20, np.random.default_rng(0)).sample(policy, 4_000)
+        p = torch.softmax(torch.from_numpy(batch.rows(batch.outputs)).double(), -1).numpy()
+        taken = batch.rows(batch.actions)[:, None] == np.arange(3)
+        z = (taken - p).sum(0) / np.sqrt((p * (1 - p)).sum(0))
         assert abs(z).max() < 4.5
 
     @pytest.mark.parametrize(("task", "discrete"), [(CARTPOLE, True), (REACHER, False)])
@@ -236,7 +237,7 @@ class TestBatch:
         policy = balancing_policy(4) if discrete else make_policy(10, 2, discrete)
         batch = Sampler(task, 5, np.random.default_rng(0)).sample(policy, 60, deterministic=True)
         assert np.array_equal(batch.actions, batch.outputs.argmax(-1) if discrete else batch.outputs)
-        assert np.ptp(batch.actions) > 0
+        assert np.ptp(batch.rows(batch.actions)) > 0
 
     def test_actions_are_not_clipped(self):
         """The reward is the action, whose bound is 1."""
@@ -247,112 +248,227 @@ class TestBatch:
         assert np.array_equal(batch.rewards, batch.actions[..., 0].astype(np.float64))
 
 
-class TestEpisodesAcrossBatches:
-    @pytest.mark.parametrize("steps", [1, 3, 8, 29])
+class TestRowsAndGrid:
+    """`rows` selects the valid entries, `grid` puts them back."""
+
+    VALID = ((True, True, True), (True, False, True), (False, False, True))
+
+    def test_by_hand(self, make_batch):
+        batch = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), valid=self.VALID)
+        assert len(batch) == 6
+        values = np.arange(9).reshape(3, 3)
+        assert batch.rows(values).tolist() == [0, 1, 2, 3, 5, 8]
+        assert batch.grid(batch.rows(values)).tolist() == [[0, 1, 2], [3, 0, 5], [0, 0, 8]]
+
+    @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.bool_])
+    @pytest.mark.parametrize("valid", [VALID, np.ones((3, 3))], ids=["ragged", "full"])
+    def test_they_are_inverse(self, shape, dtype, valid, make_batch):
+        batch = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), valid=valid)
+        rows = np.random.default_rng(0).normal(size=(len(batch), *shape)).astype(dtype)
+        grid = batch.grid(rows)
+        assert (grid.shape, grid.dtype) == ((3, 3, *shape), dtype)
+        assert not grid[~batch.valid].any()
+        assert np.array_equal(batch.rows(grid), rows)
+        assert np.array_equal(batch.grid(batch.rows(grid)), grid)
+
+    @pytest.mark.parametrize("pairs", [1, 40, 400])
+    def test_they_are_inverse_on_sampled_batches(self, pairs):
+        batch = Sampler(COUNTING, 7, np.random.default_rng(0)).sample(initial_policy(3, 2), pairs)
+        assert not batch.valid.all()
+        for name in STEPWISE:
+            values = getattr(batch, name)
+            assert np.array_equal(batch.grid(batch.rows(values))[batch.valid], values[batch.valid]), name
+
+
+class TestEntriesThatAreNotValid:
+    @pytest.mark.parametrize("value", [float("nan"), 1e30])
+    def test_nothing_that_a_batch_says_of_its_pairs_depends_on_them(self, value, poison):
+        batch = Sampler(COUNTING, 7, np.random.default_rng(0)).sample(initial_policy(3, 2), 60)
+        poisoned = poison(batch, value)
+        assert len(poisoned) == len(batch)
+        assert np.array_equal(poisoned.done, batch.done)
+        assert poisoned.episode_figures() == batch.episode_figures()
+        for name in (*STEPWISE, "next_observations"):
+            assert np.array_equal(batch.rows(getattr(batch, name)), poisoned.rows(getattr(poisoned, name))), name
+
+    def test_nor_does_joining(self, poison):
+        samplers = [Sampler(COUNTING, count, np.random.default_rng(count)) for count in (2, 5)]
+        batches = [
+            sampler.sample(initial_policy(3, 2), pairs) for sampler, pairs in zip(samplers, (1, 90), strict=True)
+        ]
+        joined, poisoned = concatenate(batches), concatenate([poison(batch, float("nan")) for batch in batches])
+        assert len(joined) == sum(len(batch) for batch in batches)
+        assert np.array_equal(joined.done, poisoned.done)
+        for name in (*STEPWISE, "next_observations"):
+            assert np.array_equal(joined.rows(getattr(joined, name)), poisoned.rows(getattr(poisoned, name))), name
+
+
+def assert_whole_episodes(batch):
+    """Each environment's valid entries come first and are whole episodes; returns and lengths are a slow count's."""
+    returns, lengths = [], []
+    for n in range(batch.valid.shape[1]):
+        count = int(batch.valid[:, n].sum())
+        assert count > 0
+        assert batch.valid[:count, n].all()
+        time, total = 0, 0.0
+        for t in range(count):
+            assert batch.times[t, n] == time
+            time, total = time + 1, total + batch.rewards[t, n]
+            if batch.terminated[t, n] or batch.truncated[t, n]:
+                returns.append(total)
+                lengths.append(time)
+                time, total = 0, 0.0
+        assert time == 0  # the last one has ended
+    assert batch.valid[-1].any()
+    np.testing.assert_allclose(batch.returns, returns, rtol=1e-12)  # up to the order of the sum
+    assert batch.lengths.tolist() == lengths
+    assert batch.lengths.sum() == len(batch)
+    assert len(batch.end_observations) == batch.done.sum() == len(lengths)
+
+
+class TestWholeEpisodes:
+    """Batches are whole episodes, sampled as with one environment."""
+
+    @pytest.mark.parametrize("pairs", [1, 6, 7, 48, 100, 333])
     @pytest.mark.parametrize("threads", [1, 2])
-    def test_returns_and_lengths_equal_a_slow_count(self, steps, threads):
-        """Episodes cross the borders of batches; integers, so that the sums are exact."""
-        pool = SamplerPool(COUNTING, 8 * 6, generators(0, threads))
-        pool.steps = steps
-        open_return, open_length = np.zeros(6), np.zeros(6, dtype=int)
+    def test_batches_hold_whole_episodes_only(self, pairs, threads):
         policy = initial_policy(3, 2)
-        total = 0
-        for _ in range(12):
-            batch = pool.sample(policy)
-            returns, lengths = [], []
-            for n in range(6):
-                for t in range(steps):
-                    open_return[n] += batch.rewards[t, n]
-                    open_length[n] += 1
-                    if batch.terminated[t, n] or batch.truncated[t, n]:
-                        returns.append(open_return[n])
-                        lengths.append(open_length[n])
-                        open_return[n] = open_length[n] = 0
-            assert batch.returns.tolist() == returns
-            assert batch.lengths.tolist() == lengths
-            assert batch.open_times.tolist() == open_length.tolist()
-            total += len(returns)
-        assert total > 6
+        samplers = [Sampler(COUNTING, 6 // threads, generator) for generator in generators(0, threads)]
+        for _ in range(5):
+            parts = [sampler.sample(policy, -(-pairs // threads)) for sampler in samplers]
+            for batch in (*parts, concatenate(parts)):
+                assert_whole_episodes(batch)
 
-    def test_every_episode_is_sampled_from_its_first_step_to_its_last(self):
-        """Over any number of batches the times are those of the ended episodes and of the open ones' beginnings."""
-        pool = SamplerPool(COUNTING, 8 * 9, generators(0, 1))
-        policy = initial_policy(3, 2)
-        times, ended = Counter(), Counter()
-        for _ in range(4):
+    @pytest.mark.parametrize(
+        ("task", "observations", "actions"), [(CARTPOLE, 4, 2), (replace(HOPPER, horizon=60), 11, 3)]
+    )
+    def test_batches_of_the_tasks_hold_whole_episodes_only(self, task, observations, actions):
+        pool = SamplerPool(task, 6 * task.horizon, generators(0, 2))
+        policy = make_policy(observations, actions, task is CARTPOLE)
+        for _ in range(3):
             batch = pool.sample(policy)
-            times.update(batch.times.reshape(-1).tolist())
-            for length in batch.lengths:
-                ended.update(range(length))
-            begun = Counter(t for open_time in batch.open_times for t in range(open_time))
-            assert times == ended + begun
+            assert not batch.valid.all()
+            assert batch.lengths.min() < task.horizon
+            assert np.array_equal(batch.truncated[batch.valid], batch.times[batch.valid] == task.horizon - 1)
+            assert len(batch.lengths) > 6
+            lengths = Counter(t for length in batch.lengths for t in range(length))
+            assert Counter(batch.times[batch.valid].tolist()) == lengths
 
-    def test_restored_sampler_continues_bit_for_bit(self):
-        policy = make_policy(10, 2, False)
-        pool = SamplerPool(REACHER, 300, generators(0, 2))
-        for sampler in pool.samplers:
-            sampler.sample(policy, 30)  # so that open episodes have returns
-        state = pool.state()
+    @pytest.mark.parametrize("environments", [1, 7])
+    @pytest.mark.parametrize("pairs", [1, 2, 55, 56, 57, 112, 113, 500])
+    def test_batches_hold_at_least_the_pairs_and_no_episode_begins_once_they_do(self, environments, pairs):
+        sampler = Sampler(COUNTING, environments, np.random.default_rng(0))
+        full = -(-pairs // environments)  # steps until the pairs are there, all environments running
+        for _ in range(6):
+            batch = sampler.sample(initial_policy(3, 2), pairs)
+            assert pairs <= len(batch) < pairs + environments * COUNTING.horizon
+            for n in range(environments):
+                ends = np.flatnonzero(batch.done[:, n]) + 1
+                assert ends[-1] == batch.valid[:, n].sum() >= full
+                assert (ends[:-1] < full).all()  # where the later episodes begin
+            assert batch.valid[:full].all()
+
+    @pytest.mark.parametrize("environment", ["CartPole-v0", "CartPole-v1", "Hopper-v5", "Pendulum-v1"])
+    @pytest.mark.filterwarnings("ignore:.*out of date")
+    def test_with_one_pair_every_environment_makes_exactly_one_episode(self, environment):
+        task = replace(CARTPOLE, environment=environment, horizon=60)
+        sampler = Sampler(task, 9, np.random.default_rng(0))
+        simulator = sampler.simulator
+        policy = make_policy(simulator.observation_dim, simulator.action_dim, simulator.discrete)
+        for _ in range(3):
+            batch = sampler.sample(policy, 1)
+            assert_whole_episodes(batch)
+            assert batch.done.sum(axis=0).tolist() == [1] * 9
+            assert np.array_equal(batch.lengths, batch.valid.sum(axis=0))
+            assert len(batch.valid) == batch.lengths.max()
+            assert (batch.lengths.min() < 60) == (environment != "Pendulum-v1")
+
+    def test_every_batch_starts_from_fresh_states(self):
+        sampler = Sampler(CARTPOLE, 5, np.random.default_rng(0))
+        policy = initial_policy(4, 2)
+        starts = np.concatenate([sampler.sample(policy, pairs).observations[0] for pairs in (1, 300, 1_000, 1)])
+        assert abs(starts).max() <= 0.05
+        assert len(np.unique(starts, axis=0)) == 20
+
+    @pytest.mark.filterwarnings("ignore:.*out of date")
+    @pytest.mark.parametrize("environment", ["CartPole-v1", "CartPole-v0", "Hopper-v5", "Ant-v5", "Reacher-v5"])
+    def test_the_next_batch_depends_on_nothing_but_the_generators(self, environment):
+        """Nothing is open between batches: streams restored into fresh environments go on with equal bytes."""
+        task = replace(CARTPOLE, environment=environment, horizon=40)
+        pool, fresh = (SamplerPool(task, 200, generators(seed, 2)) for seed in (0, 5))
+        simulator = pool.samplers[0].simulator
+        policy = make_policy(simulator.observation_dim, simulator.action_dim, simulator.discrete)
+        pool.sample(policy)
         drawn = [pack(sampler.generator) for sampler in pool.samplers]
         undisturbed = [pool.sample(policy) for _ in range(2)]
-
-        fresh = SamplerPool(REACHER, 300, generators(5, 2))
-        fresh.load_state(state)
+        fresh.sample(policy)
         for sampler, generator in zip(fresh.samplers, drawn, strict=True):
             unpack(sampler.generator, generator)
         for batch in undisturbed:
-            assert_equal_batches(batch, fresh.sample(policy))
+            again = fresh.sample(policy)
+            assert np.array_equal(batch.valid, again.valid)
+            for name in STEPWISE:
+                assert batch.rows(getattr(batch, name)).tobytes() == again.rows(getattr(again, name)).tobytes(), name
+            for name in ("end_observations", "returns", "lengths"):
+                assert getattr(batch, name).tobytes() == getattr(again, name).tobytes(), name
 
 
 def whole_episode_lengths(policy, episodes, seed):
     return evaluate(CARTPOLE, policy, episodes, np.random.default_rng(seed), deterministic=False)[1]
 
 
-def time_z_scores(times, lengths):
+def shares(counts):
+    """Shares of the bins among all pairs, and their standard errors; counts (K, bins) of independent units."""
+    totals = counts.sum(1, keepdims=True)
+    share = counts.sum(0) / totals.sum()
+    return share, (counts - share * totals).std(0, ddof=1) / totals.mean() / np.sqrt(len(counts))
+
+
+def time_z_scores(columns, lengths):
     """By how many standard errors the shares of early to late pairs in batches differ from whole episodes'.
 
-    times: (T, N) of independent environments. lengths: (K,) of whole episodes. Pairs of an environment or episode
-    depend on each other, so the errors are those of means over environments and of ratios over episodes.
+    columns: The times of each of independent environments' pairs. lengths: (K,) of whole episodes. Pairs of an
+    environment or episode depend on each other, so the errors are those of ratios over environments and episodes.
     """
     pairs = np.concatenate([np.arange(length) for length in lengths])
     edges = np.unique(np.quantile(pairs, np.arange(1, 8) / 8)).astype(int)
     edges = np.concatenate(([0], edges, [200]))
-    counts = np.diff(np.minimum(lengths[:, None], edges), axis=1)  # (K, bins): of each episode
-    shares = counts.sum(0) / lengths.sum()
-    error = (counts - shares * lengths[:, None]).std(0) / lengths.mean() / np.sqrt(len(lengths))
-    sampled = np.stack([np.histogram(column, edges)[0] / len(times) for column in times.T])  # (N, bins)
-    sampled_error = sampled.std(0, ddof=1) / np.sqrt(len(sampled))
-    return (sampled.mean(0) - shares) / np.hypot(error, sampled_error)
+    share, error = shares(np.diff(np.minimum(lengths[:, None], edges), axis=1))
+    sampled, sampled_error = shares(np.stack([np.histogram(times, edges)[0] for times in columns]))
+    return (sampled - share) / np.hypot(error, sampled_error)
 
 
-class TestWholeEpisodes:
-    """Fixed-shape batches keep the occupancy of whole-episode sampling."""
+class TestTimes:
+    """How long an environment goes on is a stopping time of its episodes, so pairs are distributed over the times
+    in an episode exactly as in whole episodes (Wald's identity), in every batch."""
 
-    @pytest.mark.parametrize(("environments", "skip"), [(25, 0), (100, 1)])
+    @pytest.mark.parametrize("environments", [25, 100])
     @pytest.mark.parametrize("strength", [0.0, 4.0])
-    def test_times_in_batches_are_distributed_as_in_whole_episodes(self, strength, environments, skip):
-        """Four consecutive batches of the paper's size; then larger ones, which would show smaller differences.
-
-        A run's first batch lacks the ends of the episodes that are open at its cut; the next ones have them. Four
-        times the data show that, so the larger comparison begins with the second batch.
-        """
+    def test_times_in_batches_are_distributed_as_in_whole_episodes(self, strength, environments):
+        """Four consecutive batches of the paper's size; then larger ones, which would show smaller differences."""
         policy = balancing_policy(strength)
         lengths = whole_episode_lengths(policy, 2_000, 1)
         # Strength 0 is the initial policy (coin flips); with 4 episodes last long, and some to the time limit.
         assert (lengths.mean() < 25) == (strength == 0)
         assert (lengths == 200).any() == (strength > 0)
         pool = SamplerPool(CARTPOLE, environments * 200, [np.random.default_rng(0)])
-        batches = [pool.sample(policy).times for _ in range(4)]
-        assert abs(time_z_scores(np.concatenate(batches[skip:]), lengths)).max() < 4.5
+        columns = []
+        for _ in range(4):
+            batch = pool.sample(policy)
+            columns += [times[valid] for times, valid in zip(batch.times.T, batch.valid.T, strict=True)]
+        assert abs(time_z_scores(columns, lengths)).max() < 4.5
 
     @pytest.mark.parametrize("strength", [0.0, 4.0])
-    def test_the_comparison_notices_slices_of_synchronized_episodes(self, strength):
-        """As many pairs as the four batches of the paper's size, 20 steps at a time."""
+    def test_the_comparison_notices_cut_episodes(self, strength):
+        """The same batch passes whole, and does not where every environment is cut once the pairs are there."""
         policy = balancing_policy(strength)
         lengths = whole_episode_lengths(policy, 2_000, 1)
-        sampler = Sampler(CARTPOLE, 1_000, np.random.default_rng(0))
-        for _ in range(2):
-            assert abs(time_z_scores(sampler.sample(policy, 20).times, lengths)).max() > 9
+        for full in (20, 60):
+            batch = Sampler(CARTPOLE, 1_000, np.random.default_rng(0)).sample(policy, 1_000 * full)
+            columns = [times[valid] for times, valid in zip(batch.times.T, batch.valid.T, strict=True)]
+            assert abs(time_z_scores(columns, lengths)).max() < 4.5
+            assert abs(time_z_scores([times[:full] for times in columns], lengths)).max() > 9
 
     @pytest.mark.parametrize(
         ("task", "policy"), [(CARTPOLE, balancing_policy(100)), (MOUNTAINCAR, initial_policy(2, 3))]
@@ -361,26 +477,31 @@ class TestWholeEpisodes:
         pool = SamplerPool(task, 1_200, generators(0, 2))
         for _ in range(3):
             batch = pool.sample(policy)
+            assert batch.valid.shape == (200, 6)
+            assert batch.valid.all()
             assert np.bincount(batch.times.reshape(-1)).tolist() == [6] * 200
             assert batch.lengths.tolist() == [200] * 6
 
     @pytest.mark.parametrize(
-        ("name", "shape"),
-        [("cartpole", (200, 25)), ("acrobot", (200, 25)), ("reacher", (50, 1000)), ("hopper", (1000, 50))],
+        ("name", "environments"), [("cartpole", 25), ("acrobot", 25), ("reacher", 1000), ("hopper", 50)]
     )
-    def test_batches_cover_whole_episodes(self, name, shape):
-        """The paper's pairs per iteration, as a horizon of steps of each environment."""
-        task = TASKS[name]
-        pool = SamplerPool(task, task.batch, generators(0, 2))
-        assert (pool.steps, sum(sampler.simulator.num_envs for sampler in pool.samplers)) == shape
+    def test_there_is_one_environment_for_each_horizon_of_the_papers_batch(self, name, environments):
+        pool = SamplerPool(TASKS[name], TASKS[name].batch, generators(0, 2))
+        assert sum(sampler.simulator.num_envs for sampler in pool.samplers) == environments
 
 
 class TestSamplerPool:
-    def test_batches_are_rounded_up_to_whole_horizons(self):
+    @pytest.mark.parametrize("threads", [1, 2, 3])
+    def test_batches_hold_the_pairs_whatever_the_threads(self, threads):
         policy = initial_policy(3, 2)
-        for pairs, environments in ((1, 1), (8, 1), (9, 2), (16, 2), (17, 3)):
-            pool = SamplerPool(COUNTING, pairs, generators(0, 2))
-            assert pool.sample(policy).times.shape == (8, environments)
+        for pairs, environments in ((1, 1), (8, 1), (9, 2), (16, 2), (17, 3), (100, 13)):
+            pool = SamplerPool(COUNTING, pairs, generators(0, threads))
+            for _ in range(3):
+                batch = pool.sample(policy)
+                assert batch.valid.shape[1] == environments
+                # Shares of the threads are rounded up, so that it may be a pair more for each.
+                assert pairs <= len(batch) < pairs + threads + environments * COUNTING.horizon
+                assert_whole_episodes(batch)
 
     def test_environments_are_split_evenly_over_threads(self):
         def split(environments, threads):
@@ -393,27 +514,31 @@ class TestSamplerPool:
         assert split(2, 5) == [1, 1]
 
     def test_parts_are_joined_into_whole_batches(self):
-        """Three threads' parts stand side by side, and the ends find their places by the episodes' labels."""
+        """Parts of different T stand side by side, and the ends find their places by the episodes' labels."""
         policy = initial_policy(3, 2)
-        pool = SamplerPool(COUNTING, 8 * 7, generators(0, 3))
-        apart = [Sampler(COUNTING, count, g) for count, g in zip((3, 2, 2), generators(0, 3), strict=True)]
-        for _ in range(3):
+        counts, lasts = (4, 3), set()
+        pool = SamplerPool(COUNTING, 8 * 7, generators(0, 2))
+        apart = [Sampler(COUNTING, count, g) for count, g in zip(counts, generators(0, 2), strict=True)]
+        for _ in range(8):
             batch = pool.sample(policy)
-            parts = [sampler.sample(policy, 8) for sampler in apart]
-            assert batch.times.shape == (8, 7)
-            for name in ("observations", "next_observations", "actions", "outputs", "log_probabilities"):
-                joined = np.concatenate([getattr(part, name) for part in parts], axis=1)
-                assert np.array_equal(getattr(batch, name), joined), name
-            for name in ("rewards", "terminated", "truncated", "times"):
-                joined = np.concatenate([getattr(part, name) for part in parts], axis=1)
-                assert np.array_equal(getattr(batch, name), joined), name
-            for name in ("open_observations", "open_times", "returns", "lengths"):
-                joined = np.concatenate([getattr(part, name) for part in parts])
-                assert np.array_equal(getattr(batch, name), joined), name
-            assert batch.done.any(axis=0).all()
-            assert np.array_equal(batch.next_observations[..., :2], batch.observations[..., :2])
-            ends = batch.end_observations
-            assert np.array_equal(ends, batch.next_observations[batch.done])
+            parts = [sampler.sample(policy, 8 * count) for sampler, count in zip(apart, counts, strict=True)]
+            steps = [len(part.valid) for part in parts]
+            lasts.add(np.sign(steps[0] - steps[1]))
+            assert batch.valid.shape == (max(steps), 7)
+            assert_whole_episodes(batch)
+            assert len(batch) == sum(len(part) for part in parts)
+            for part, columns in zip(parts, (slice(0, 4), slice(4, 7)), strict=True):
+                assert np.array_equal(batch.valid[: len(part.valid), columns], part.valid)
+                assert not batch.valid[len(part.valid) :, columns].any()
+                for name in (*STEPWISE, "next_observations"):
+                    values = getattr(batch, name)[: len(part.valid), columns]
+                    assert np.array_equal(values[part.valid], getattr(part, name)[part.valid]), name
+            for name in ("returns", "lengths"):
+                assert np.array_equal(getattr(batch, name), np.concatenate([getattr(part, name) for part in parts]))
+            assert np.array_equal(batch.rows(batch.next_observations)[:, :2], batch.rows(batch.observations)[:, :2])
+            assert np.array_equal(batch.rows(batch.next_observations)[:, 2], batch.rows(batch.times) + 1)
+            assert np.array_equal(batch.end_observations, batch.next_observations[batch.done])
+        assert {-1, 1} <= lasts  # either part was the longer one
 
     @pytest.mark.parametrize(("task", "discrete", "observations"), [(CARTPOLE, True, 4), (REACHER, False, 10)])
     def test_equal_seeds_give_equal_bytes(self, task, discrete, observations):
@@ -432,11 +557,14 @@ class TestSamplerPool:
 
 class TestEvaluate:
     def test_each_episode_counts_once(self):
-        """An environment's later episodes pay hundreds more per step: none of their rewards may be counted."""
+        """An environment's later episodes pay hundreds more per step: none of their rewards may be counted.
+
+        The first episode is the one that environments are made with; the batch starts over.
+        """
         task = replace(COUNTING, horizon=12)
         returns, lengths = evaluate(task, initial_policy(3, 2), 400, np.random.default_rng(0))
         assert returns.shape == lengths.shape == (400,)
-        assert returns.tolist() == [sum(100 + t for t in range(length)) for length in lengths]
+        assert returns.tolist() == [sum(200 + t for t in range(length)) for length in lengths]
         # Long episodes come as often as short ones: uniform lengths of 2 to 11 (degrees of freedom: 9).
         counts = np.bincount(lengths, minlength=12)[2:]
         assert counts.sum() == 400
@@ -446,7 +574,7 @@ class TestEvaluate:
         returns, lengths = evaluate(COUNTING, initial_policy(3, 2), 200, np.random.default_rng(0))
         assert lengths.max() == 8
         assert (lengths == 8).sum() > 40  # lengths of 8 to 11 were drawn, 4 of 10
-        assert returns[lengths == 8].tolist() == [828.0] * (lengths == 8).sum()
+        assert returns[lengths == 8].tolist() == [1628.0] * (lengths == 8).sum()
         returns, lengths = evaluate(MOUNTAINCAR, initial_policy(2, 3), 3, np.random.default_rng(0))
         assert (returns.tolist(), lengths.tolist()) == ([-200.0] * 3, [200] * 3)
 

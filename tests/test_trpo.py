@@ -34,10 +34,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MakeBatch = Callable[..., Batch]
 SampleBatch = Callable[..., tuple[Policy, Batch]]
+Poison = Callable[[Batch, float], Batch]
+
+# What entries that are not valid may hold.
+WASTE = [1e30, -1e30, float("nan")]
 
 # ---- Discounted returns and advantages, three steps (rows) of three environments (columns):
-# the first terminates after its second step, the second is open at the batch's end, the third reaches the time
-# limit with the batch's last step.
+# the first terminates after its second step, the second is cut by the arrays' end, the third reaches the time
+# limit with the last step.
 
 REWARDS = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]])
 VALUES = np.array([[2.0, 2.0, 2.0], [4.0, 4.0, 4.0], [6.0, 6.0, 6.0]])
@@ -56,14 +60,14 @@ def random_episodes(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 
 def test_discounted_returns_by_hand(make_batch: MakeBatch) -> None:
     done = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), terminated=TERMINATED, truncated=TRUNCATED).done
-    returns = discounted_returns(REWARDS, done, OPEN_VALUES, gamma=0.5)
+    returns = discounted_returns(REWARDS, done, 0.5, OPEN_VALUES)
     # 8 = 4 + 8/2 and 2 (its episode's last) and 2 = 1 + 2/2; 8 and 6 = 2 + 8/2 and 4 = 1 + 6/2; 4, 2 + 4/2, 1 + 4/2.
     assert_array_equal(returns, [[2, 4, 3], [2, 6, 4], [8, 8, 4]])
 
 
 def test_advantages_by_hand(make_batch: MakeBatch) -> None:
     done = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), terminated=TERMINATED, truncated=TRUNCATED).done
-    advantages = generalized_advantages(REWARDS, VALUES, OPEN_VALUES, done, gamma=0.5, lam=0.5)
+    advantages = generalized_advantages(REWARDS, VALUES, done, 0.5, 0.5, OPEN_VALUES)
     # One-step errors: open last step 4 + 8/2 - 6 = 2, ended last step 4 - 6 = -2, ended second step 2 - 4 = -2,
     # other second steps 2 + 6/2 - 4 = 1, first steps 1 + 4/2 - 2 = 1; then A = delta + A_next / 4.
     assert_array_equal(advantages, [[0.5, 1.375, 1.125], [-2, 1.5, 0.5], [2, 2, -2]])
@@ -71,20 +75,20 @@ def test_advantages_by_hand(make_batch: MakeBatch) -> None:
 
 def test_lambda_1_gives_returns_minus_values() -> None:
     rewards, values, open_values, done = random_episodes()
-    advantages = generalized_advantages(rewards, values, open_values, done, gamma=0.9, lam=1.0)
-    assert_allclose(advantages, discounted_returns(rewards, done, open_values, 0.9) - values, atol=1e-12)
+    advantages = generalized_advantages(rewards, values, done, 0.9, 1.0, open_values)
+    assert_allclose(advantages, discounted_returns(rewards, done, 0.9, open_values) - values, atol=1e-12)
 
 
 def test_lambda_0_gives_one_step_errors() -> None:
     rewards, values, open_values, done = random_episodes()
     following = np.where(done, 0.0, np.concatenate((values[1:], open_values[None])))
-    advantages = generalized_advantages(rewards, values, open_values, done, gamma=0.9, lam=0.0)
+    advantages = generalized_advantages(rewards, values, done, 0.9, 0.0, open_values)
     assert_allclose(advantages, rewards + 0.9 * following - values, atol=1e-12)
 
 
 def test_advantages_are_discounted_sums_of_one_step_errors_within_the_episode() -> None:
     rewards, values, open_values, done = random_episodes(1)
-    errors = generalized_advantages(rewards, values, open_values, done, gamma=0.9, lam=0.0)
+    errors = generalized_advantages(rewards, values, done, 0.9, 0.0, open_values)
     expected = np.zeros_like(errors)
     for n in range(5):
         for t in range(60):
@@ -92,7 +96,7 @@ def test_advantages_are_discounted_sums_of_one_step_errors_within_the_episode() 
                 expected[t, n] += (0.9 * 0.8) ** (k - t) * errors[k, n]
                 if done[k, n]:
                     break
-    assert_allclose(generalized_advantages(rewards, values, open_values, done, 0.9, 0.8), expected, atol=1e-12)
+    assert_allclose(generalized_advantages(rewards, values, done, 0.9, 0.8, open_values), expected, atol=1e-12)
 
 
 def test_nothing_leaks_across_an_episodes_end() -> None:
@@ -104,24 +108,49 @@ def test_nothing_leaks_across_an_episodes_end() -> None:
     changed[1][31:] -= 100
     for before, after in (
         (
-            generalized_advantages(rewards, values, open_values, done, 0.9, 0.9),
-            generalized_advantages(*changed, done, 0.9, 0.9),
+            generalized_advantages(rewards, values, done, 0.9, 0.9, open_values),
+            generalized_advantages(*changed[:2], done, 0.9, 0.9, changed[2]),
         ),
         (
-            discounted_returns(rewards, done, open_values, 0.9),
-            discounted_returns(changed[0], done, changed[2], 0.9),
+            discounted_returns(rewards, done, 0.9, open_values),
+            discounted_returns(changed[0], done, 0.9, changed[2]),
         ),
     ):
         assert_array_equal(before[:31], after[:31])
         assert (before[31:] != after[31:]).all()
 
 
-def test_what_is_open_at_the_batchs_end_bootstraps_from_its_open_value() -> None:
+def test_what_is_cut_by_the_arrays_end_bootstraps_from_its_open_value() -> None:
     rewards, _, open_values, done = random_episodes(3)
     done[:] = False
-    returns = discounted_returns(rewards, done, open_values, 0.9)
-    more = discounted_returns(rewards, done, open_values + 1, 0.9)
+    returns = discounted_returns(rewards, done, 0.9, open_values)
+    more = discounted_returns(rewards, done, 0.9, open_values + 1)
     assert_allclose(more - returns, 0.9 ** np.arange(60, 0, -1)[:, None] * np.ones(5), atol=1e-12)
+
+
+def test_whole_episodes_need_no_open_values() -> None:
+    rewards, values, open_values, done = random_episodes(4)
+    done[-1] = True
+    assert_array_equal(discounted_returns(rewards, done, 0.9), discounted_returns(rewards, done, 0.9, open_values))
+    assert_array_equal(
+        generalized_advantages(rewards, values, done, 0.9, 0.8),
+        generalized_advantages(rewards, values, done, 0.9, 0.8, open_values),
+    )
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30])
+def test_what_waits_after_an_environments_last_episode_has_no_influence(value: float) -> None:
+    rewards, values, _, done = random_episodes(5)
+    last = np.array([59, 31, 50, 0, 17])
+    done[last, np.arange(5)] = True
+    valid = np.arange(60)[:, None] <= last
+    done &= valid
+    changed = [np.where(valid, array, value) for array in (rewards, values)]
+    for before, after in (
+        (discounted_returns(rewards, done, 0.9), discounted_returns(changed[0], done, 0.9)),
+        (generalized_advantages(rewards, values, done, 0.9, 0.8), generalized_advantages(*changed, done, 0.9, 0.8)),
+    ):
+        assert_array_equal(before[valid], after[valid])
 
 
 # ---- Conjugate gradient
@@ -521,7 +550,8 @@ def test_policy_step_makes_good_actions_likelier(task: str, sample_batch: Sample
 def test_policy_step_moves_the_deviations(sample_batch: SampleBatch) -> None:
     policy, batch = sample_batch("hopper", envs=8, steps=50)
     # Good is what is far from the mean: the deviations must grow.
-    gaps = np.square((batch.actions - batch.outputs) / np.exp(policy.log_std.detach().numpy())).sum(-1).reshape(-1)
+    z = (batch.actions - batch.outputs) / np.exp(policy.log_std.detach().numpy())
+    gaps = batch.rows(np.square(z).sum(-1))
     before = policy.log_std.detach().clone()
     advantages = ((gaps - gaps.mean()) / gaps.std()).astype(np.float32)
     policy_step(policy, batch, advantages, np.random.default_rng(0), TrustRegion())
@@ -545,6 +575,20 @@ def test_policy_steps_with_equal_generators_give_equal_bytes(sample_batch: Sampl
         vectors.append(own.vector())
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(vectors[0], vectors[2])  # another tenth of the batch for the curvature
+
+
+@TASKS
+@pytest.mark.parametrize("waste", WASTE)
+def test_policy_step_knows_valid_pairs_only(task: str, waste: float, sample_batch: SampleBatch, poison: Poison) -> None:
+    policy, batch = sample_batch(task, envs=4, steps=25)
+    own = copy.deepcopy(policy)
+    outcomes = [
+        policy_step(p, b, advantages_of(b), np.random.default_rng(0), TrustRegion())
+        for p, b in ((policy, batch), (own, poison(batch, waste)))
+    ]
+    assert outcomes[0].accepted
+    assert outcomes[0] == outcomes[1]
+    assert torch.equal(policy.vector(), own.vector())
 
 
 # ---- The value function
@@ -581,34 +625,36 @@ def test_predict_inverts_the_standardization_of_the_targets() -> None:
     )
 
 
-def test_predict_batch_values_rows_and_what_follows(sample_batch: SampleBatch) -> None:
+def test_predict_batch_values_every_pair(sample_batch: SampleBatch) -> None:
     _, batch = sample_batch("cartpole", envs=3, steps=30, horizon=20)
     value = value_function(4, 20)
-    value.fit(batch, np.random.default_rng(0).normal(3.0, 1.0, (30, 3)), np.random.default_rng(0))
-    values, open_values = value.predict_batch(batch)
-    for t, n in ((0, 0), (17, 2), (29, 1)):
+    value.fit(batch, np.random.default_rng(0).normal(3.0, 1.0, batch.valid.shape), np.random.default_rng(0))
+    values = value.predict_batch(batch)
+    assert values.shape == batch.valid.shape
+    for t, n in np.argwhere(batch.valid)[::7]:
         expected = value.predict(batch.observations[t, n][None], batch.times[t, n][None])
         assert_allclose(values[t, n], expected[0], rtol=1e-5)
-    assert_allclose(open_values, value.predict(batch.open_observations, batch.open_times), rtol=1e-6)
-    assert values.std() > 0.01
+    assert batch.rows(values).std() > 0.01
+    assert not batch.valid.all()
+    assert not values[~batch.valid].any()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_fit_lowers_the_squared_error_within_the_wall(seed: int, sample_batch: SampleBatch) -> None:
     _, batch = sample_batch("hopper", envs=8, steps=50, seed=seed)
     value = value_function(11, 50)
-    returns = discounted_returns(batch.rewards, batch.done, np.zeros(8), 0.995)
-    observations, times = batch.rows(batch.observations), batch.times.reshape(-1)
+    returns = discounted_returns(batch.rewards, batch.done, 0.995)
+    observations, times = batch.rows(batch.observations), batch.rows(batch.times)
     for _ in range(4):
         # The standardizers see the batch before the fit, so "before" is by the network as it was under them.
         before = copy.deepcopy(value)
         before.inputs.update(observations)
-        before.targets.update(returns.reshape(-1, 1))
+        before.targets.update(batch.rows(returns)[:, None])
         outcome = value.fit(batch, returns, np.random.default_rng(seed))
         assert outcome.accepted
         scale = value.targets.std[0] + 1e-6
         old, new = (v.predict(observations, times) / scale for v in (before, value))
-        target = returns.reshape(-1) / scale
+        target = batch.rows(returns) / scale
         assert np.mean((new - target) ** 2) < np.mean((old - target) ** 2)
         improvement = np.mean((old - target) ** 2) - np.mean((new - target) ** 2)
         assert outcome.improvement == pytest.approx(improvement, rel=1e-2)
@@ -638,14 +684,14 @@ def test_values_depend_on_time(make_batch: MakeBatch) -> None:
     value, generator = value_function(2, steps), np.random.default_rng(0)
     for _ in range(60):
         value.fit(batch, returns, generator)
-    values, _ = value.predict_batch(batch)
+    values = value.predict_batch(batch)
     assert np.corrcoef(values[:, 0], returns[:, 0])[0, 1] > 0.99
     assert np.abs(values - returns).mean() < 2.0
 
 
 def test_value_state_round_trip_continues_with_the_same_bytes(sample_batch: SampleBatch) -> None:
     _, batch = sample_batch("hopper", envs=4, steps=25)
-    returns = np.random.default_rng(0).normal(50.0, 10.0, (25, 4))
+    returns = np.random.default_rng(0).normal(50.0, 10.0, batch.valid.shape)
     value = value_function(11, 25)
     value.fit(batch, returns, np.random.default_rng(1))
     state = value.state()
@@ -654,6 +700,27 @@ def test_value_state_round_trip_continues_with_the_same_bytes(sample_batch: Samp
     again.load_state(state)
     again.fit(batch, returns, np.random.default_rng(2))
     assert {k: v.tobytes() for k, v in again.state().items()} == {k: v.tobytes() for k, v in value.state().items()}
+
+
+@TASKS
+@pytest.mark.parametrize("waste", WASTE)
+def test_value_function_knows_valid_pairs_only(
+    task: str, waste: float, sample_batch: SampleBatch, poison: Poison
+) -> None:
+    _, batch = sample_batch(task, envs=4, steps=25)
+    poisoned = poison(batch, waste)
+    returns = np.random.default_rng(0).normal(50.0, 10.0, batch.valid.shape)
+    values = [value_function(batch.observations.shape[2], 25) for _ in range(2)]
+    for value, own, targets in zip(
+        values, (batch, poisoned), (returns, np.where(batch.valid, returns, waste)), strict=True
+    ):
+        assert value.fit(own, targets, np.random.default_rng(1)).accepted
+        assert value.inputs.count == value.targets.count == len(batch)
+        assert_allclose(value.inputs.mean, batch.rows(batch.observations).mean(0, dtype=np.float64), atol=1e-9)
+        assert_allclose(value.targets.mean, [batch.rows(returns).mean()])
+    first, second = ({k: v.tobytes() for k, v in value.state().items()} for value in values)
+    assert first == second
+    assert_array_equal(values[0].predict_batch(batch), values[1].predict_batch(poisoned))
 
 
 # ---- All together

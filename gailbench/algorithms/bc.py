@@ -1,7 +1,8 @@
 """Behavioral cloning: supervised learning of the expert's actions (Ho & Ermon 2016, Section 6).
 
 Maximum likelihood by Adam on batches drawn with replacement from 70 % of the pairs; the snapshot that does best on
-the other 30 % is kept: by the mean squared error of the mean (Gaussian) or by the log-likelihood (softmax).
+the other 30 % is kept, by the mean squared error of the mean (Gaussian) or by the log-likelihood (softmax). The
+first snapshot is that after one step, not the untrained policy: few pairs can make every later one worse.
 """
 
 from __future__ import annotations
@@ -75,13 +76,15 @@ class BehavioralCloning:
 
         self._adam = torch.optim.Adam(self.policy.ordered_parameters(), lr=settings.learning_rate)
         self.iteration = 0
-        self._best, self._best_policy = self._validation_loss(), self.policy.state()
+        self._best, self._best_policy = float("inf"), self.policy.state()
 
     def iterate(self) -> dict[str, float]:
         """Train up to the next validation; return a row of the learning curve. The last one restores the best."""
         settings, policy = self.settings, self.policy
         observations, actions = self._training
-        end = min(self.iteration + settings.validate_every, settings.steps)
+        # The first validation follows the first step; from then on they are at multiples.
+        every = settings.validate_every
+        end = min((self.iteration // every + 1) * every, settings.steps) if self.iteration else 1
         losses = []
         for _ in range(self.iteration, end):
             rows = torch.from_numpy(self._generator.integers(len(actions), size=settings.batch))

@@ -40,7 +40,7 @@ class Fem:
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Rewards (T, N): w . phi / D, shifted."""
         rewards = self.features.of_batch(batch) @ self.weight / self.features.dim
-        return self._shift(rewards).reshape(batch.rewards.shape)
+        return batch.grid(self._shift(rewards))
 
     def fit(self, batch: Batch) -> dict[str, float]:
         """Turn w towards what the expert has more of than this batch (undiscounted means over pairs)."""

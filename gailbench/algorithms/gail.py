@@ -101,7 +101,7 @@ class Gail:
         inputs = self._inputs(batch.rows(batch.observations), actions)
         logits = self._chosen(self.network.evaluate(self._features(inputs)), actions)
         rewards = softplus(logits) if self._sign == "positive" else -softplus(-logits)
-        return rewards.numpy().astype(np.float64).reshape(batch.rewards.shape)
+        return batch.grid(rewards.numpy().astype(np.float64))
 
     def fit(self, batch: Batch) -> dict[str, float]:
         """One Adam step on the batch and as many pairs of the expert, drawn with replacement."""
@@ -113,7 +113,7 @@ class Gail:
         inputs = self._inputs(batch.rows(batch.observations), actions)
         self.standardizer.update(inputs)
         self.standardizer.update(self._expert_inputs, counts)
-        c = self.settings.discriminator_entropy / 2  # half of the pairs are the policy's
+        c = self.settings.discriminator_entropy
 
         def policy_part(outputs: Tensor, rows: slice) -> Tensor:
             logits = self._chosen(outputs, actions[rows])

@@ -40,7 +40,7 @@ class Gtal:
         dim = self.features.dim
         sign = 1.0 if self.choice < dim else -1.0
         rewards = self.features.of_batch(batch)[:, self.choice % dim].astype(np.float64) * sign / (2 * dim)
-        return self._shift(rewards).reshape(batch.rewards.shape)
+        return batch.grid(self._shift(rewards))
 
     def fit(self, batch: Batch) -> dict[str, float]:
         """Choose the reward in which this batch falls furthest short of the expert."""

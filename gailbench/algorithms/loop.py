@@ -122,15 +122,15 @@ class Learner:
 
         batch = self.sample()  # Algorithm 1, line 3
         rewards = self._reward.reward(batch)
-        values, open_values = self._value.predict_batch(batch)
-        advantages = self._advantages(batch, rewards, values, open_values)
+        values = self._value.predict_batch(batch)
+        advantages = self._advantages(batch, rewards, values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
         outcome = policy_step(  # Algorithm 1, line 5
             policy, batch, advantages, self._update_generator, settings.policy_region
         )
         policy.standardizer.update(batch.rows(batch.observations))
         figures = self._reward.fit(batch)  # Algorithm 1, line 4
-        explained = self._fit_value(batch, values, open_values)
+        explained = self._fit_value(batch, values)
 
         self.iteration += 1
         self.steps += len(batch)
@@ -138,7 +138,7 @@ class Learner:
             "iteration": self.iteration,
             "steps": self.steps,
             **batch.episode_figures(),
-            "reward_mean": float(rewards.mean()),
+            "reward_mean": float(batch.rows(rewards).mean()),
             **figures,
             "kl": outcome.divergence,
             "entropy": entropy,
@@ -146,21 +146,20 @@ class Learner:
             "explained_variance": explained,
         }
 
-    def _advantages(self, batch: Batch, rewards: Floats, values: Floats, open_values: Floats) -> NDArray[np.float32]:
+    def _advantages(self, batch: Batch, rewards: Floats, values: Floats) -> NDArray[np.float32]:
         """Standardized advantages (B,) of the rewards with the entropy bonus."""
         settings = self.settings
         total = rewards - settings.entropy_weight * batch.log_probabilities
-        advantages = generalized_advantages(total, values, open_values, batch.done, settings.gamma, settings.gae_lambda)
-        standardized = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        return standardized.reshape(-1).astype(np.float32)
+        advantages = batch.rows(generalized_advantages(total, values, batch.done, settings.gamma, settings.gae_lambda))
+        return ((advantages - advantages.mean()) / (advantages.std() + 1e-8)).astype(np.float32)
 
-    def _fit_value(self, batch: Batch, values: Floats, open_values: Floats) -> float:
+    def _fit_value(self, batch: Batch, values: Floats) -> float:
         """Fit V to the discounted returns of the reward as it now is, without the bonus; return the explained
         variance of V before the fit."""
-        returns = discounted_returns(self._reward.reward(batch), batch.done, open_values, self.settings.gamma)
+        returns = discounted_returns(self._reward.reward(batch), batch.done, self.settings.gamma)
         self._value.fit(batch, returns, self._update_generator)
-        variance = returns.var()
-        return float(1 - (returns - values).var() / variance) if variance > 0 else float("nan")
+        variance = batch.rows(returns).var()
+        return float(1 - batch.rows(returns - values).var() / variance) if variance > 0 else float("nan")
 
     def state(self) -> State:
         """Return everything the next iteration depends on, by name."""
@@ -169,7 +168,6 @@ class Learner:
                 "policy": self.policy.state(),
                 "value": self._value.state(),
                 "reward": self._reward.state(),
-                "sampling": self._pool.state(),
                 "streams": {str(index): pack(generator) for index, generator in enumerate(self._streams())},
                 "loop": {"progress": np.array([self.iteration, self.steps])},
             }
@@ -180,7 +178,6 @@ class Learner:
         self.policy.load_state(part(state, "policy"))
         self._value.load_state(part(state, "value"))
         self._reward.load_state(part(state, "reward"))
-        self._pool.load_state(part(state, "sampling"))
         self.iteration, self.steps = (int(value) for value in state["loop.progress"])
         for index, generator in enumerate(self._streams()):
             unpack(generator, state[f"streams.{index}"])

@@ -27,11 +27,8 @@ class Reward(Protocol):
         """Continue from what `state` returned."""
 
 
-class TrueReward:
-    """The environment's own reward, never fitted: it trains experts."""
-
-    def reward(self, batch: Batch) -> NDArray[np.float64]:
-        return batch.rewards
+class FixedReward:
+    """A reward that is never fitted and has no state."""
 
     def fit(self, batch: Batch) -> dict[str, float]:
         return {}
@@ -41,3 +38,10 @@ class TrueReward:
 
     def load_state(self, state: State) -> None:
         pass
+
+
+class TrueReward(FixedReward):
+    """The environment's own reward: it trains experts."""
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        return batch.rewards

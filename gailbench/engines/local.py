@@ -197,7 +197,9 @@ def _work(connection: Connection, results: Path, checkpoint_every: float) -> Non
             except (EOFError, OSError):
                 return
 
-            def load(path: Path = job.demonstrations) -> Demonstrations:
+            def load(path: Path | None = job.demonstrations) -> Demonstrations | None:
+                if path is None:
+                    return None
                 if path not in loaded:
                     loaded.clear()
                     loaded[path] = demonstrations.read(path)

@@ -91,7 +91,7 @@ class _Driver:
         self._ray, self._results, self._token = ray, results, token
         self._checkpoint_every = checkpoint_every
         self._task = ray.remote(num_cpus=CPUS, max_retries=RETRIES)(_carry_out)
-        self._demonstrations: dict[Path, Any] = {}
+        self._demonstrations: dict[Path | None, Any] = {}
         self._open: dict[Any, Job] = {}
 
     def work(self, jobs: list[Job], on_event: OnEvent, deadline: float) -> Outcome:
@@ -127,11 +127,12 @@ class _Driver:
         return outcome
 
     def _submit(self, job: Job) -> None:
-        if job.demonstrations not in self._demonstrations:
-            self._demonstrations[job.demonstrations] = self._ray.put(demonstrations.read(job.demonstrations))
+        path = job.demonstrations
+        if path not in self._demonstrations:
+            self._demonstrations[path] = self._ray.put(None if path is None else demonstrations.read(path))
         reference = self._task.remote(
             job,
-            self._demonstrations[job.demonstrations],
+            self._demonstrations[path],
             self._results,
             self._token,
             _files(job.spec.folder(self._results)),
@@ -158,7 +159,7 @@ class _Driver:
 
 
 def _carry_out(
-    job: Job, found: Demonstrations, results: Path, token: Path, files: Files, checkpoint_every: float
+    job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
 ) -> tuple[Event, Files]:
     """The task: carry out a job in the results folder, or in a folder of this node; return the latter's files."""
     import torch

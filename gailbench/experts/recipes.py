@@ -61,8 +61,11 @@ def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "cartpole": _classic(
-        iterations=300,
-        reason="The authors' 101 iterations end at 199.6; 300 end at 200 in every episode.",
+        iterations=25,
+        seed=3,
+        reason="From iteration 20 on it balances in every episode. Trained longer it gets nearly deterministic, either "
+        "drifts to the track's end or alternates left and right in step, and every tenth pair shows one action "
+        "only: GAIL collapsed on such demonstrations in 2 of 6 runs. Seed 3 stays in the middle with entropy 0.5.",
     ),
     "acrobot": _classic(
         task_horizon=500,

@@ -1,27 +1,41 @@
-"""The report: our results beside the paper's, as a pure function of the stored evaluation returns."""
+"""The report: our results beside the paper's, as a pure function of the stored evaluation returns.
+
+load.py reads run folders into tidy frames; table.py, verdicts.py, claims.py, across_seeds.py and controls.py compute
+what findings.py gathers; markdown.py, latex.py, data.py, figures.py and page.py write it down.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gailbench.errors import GailbenchError
 from gailbench.files import write_atomic
-from gailbench.report.load import Results, load_curves, load_results
-from gailbench.report.table import (
-    OTHER_COLUMNS,
-    measured_baselines,
-    other_settings_table,
-    paper_table,
-    run_scores,
-    table_csv,
-    table_markdown,
-    table_remarks,
-)
+from gailbench.report.data import VERDICT_COLUMNS, table_json
+from gailbench.report.findings import Findings, find
+from gailbench.report.latex import table_latex
+from gailbench.report.load import CELL, add_results, load_results
+from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
+from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
 
-_OPTIONAL_FILES = ("other_settings.csv", "figure1?.png", "figure1?.svg", "curves_*.png", "curves_*.svg")
+Drawing = tuple[Any, ...]
+MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves
+FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
+FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds")
+_OPTIONAL_FILES = (
+    "other_settings.csv",
+    *("table.json", "table.tex", "report.html", "verdicts.csv", "controls.csv"),
+    *(f"{figure}.{suffix}" for figure in FIGURES for suffix in ("png", "svg")),
+)
 
 
 @dataclass(frozen=True)
@@ -32,34 +46,68 @@ class Report:
         files: The written files, tables first.
         markdown: The text of table.md.
         remarks: What a reader has to know about the results: one line each.
+        findings: What it says.
     """
 
     files: list[Path]
     markdown: str
     remarks: list[str]
+    findings: Findings
 
 
-def write_report(results: Path, out: Path, baselines: pd.DataFrame | None = None) -> Report:
-    """Write tables and figures of the runs under `results`/runs to `out`.
+def findings_of(results: Path, added: Sequence[Path] = (), baselines: pd.DataFrame | None = None) -> Findings:
+    """Return what there is to say about the runs under `results`/runs.
 
     Args:
+        added: CSV files with someone else's methods.
         baselines: Indexed by task: random_mean, expert_mean. By default our own measured ones.
 
     Raises:
-        GailbenchError: `out` cannot be written.
+        GailbenchError: An added file cannot be used.
     """
-    baselines = measured_baselines() if baselines is None else baselines
     loaded = load_results(results)
-    table = paper_table(loaded, baselines)
-    markdown = table_markdown(table, baselines)
-    remarks = [*loaded.remarks, *table_remarks(loaded, table)]
-    contents: dict[str, str | bytes] = {"table.csv": table_csv(table), "table.md": markdown}
-    if not loaded.runs["of_paper"].all():
-        contents["other_settings.csv"] = table_csv(other_settings_table(loaded, baselines), OTHER_COLUMNS)
-    if loaded.runs["of_paper"].any():
-        figures, curve_remarks = _figures(loaded, table, baselines)
-        contents |= figures
-        remarks += curve_remarks
+    for file in added:
+        loaded = add_results(loaded, file)
+    return find(loaded, results, measured_baselines() if baselines is None else baselines)
+
+
+def write_report(
+    results: Path,
+    out: Path,
+    baselines: pd.DataFrame | None = None,
+    formats: Sequence[str] = FORMATS,
+    added: Sequence[Path] = (),
+) -> Report:
+    """Write tables, page and figures of the runs under `results`/runs to `out`.
+
+    Args:
+        formats: Which of FORMATS; png and svg are the figures.
+        baselines, added: As for `findings_of`.
+
+    Raises:
+        GailbenchError: `out` cannot be written, or an added file cannot be used.
+    """
+    findings = findings_of(results, added, baselines)
+    markdown = table_markdown(findings)
+    contents: dict[str, str | bytes] = {}
+    if "csv" in formats:
+        contents["table.csv"] = table_csv(findings.table)
+        contents["verdicts.csv"] = table_csv(findings.table[findings.table["verdict"] != ""], [*CELL, *VERDICT_COLUMNS])
+        contents["controls.csv"] = findings.controls.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+        if len(findings.others):
+            contents["other_settings.csv"] = table_csv(findings.others, OTHER_COLUMNS)
+    if "md" in formats:
+        contents["table.md"] = markdown
+    if "json" in formats:
+        contents["table.json"] = table_json(findings)
+    if "tex" in formats:
+        contents["table.tex"] = table_latex(findings)
+    if "html" in formats:
+        from gailbench.report.page import page
+
+        contents["report.html"] = page(findings)
+    if figures := [suffix for suffix in ("png", "svg") if suffix in formats]:
+        contents |= _figures(findings, figures)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -68,29 +116,75 @@ def write_report(results: Path, out: Path, baselines: pd.DataFrame | None = None
         raise GailbenchError(
             f"the report cannot be written to {out} ({error.strerror}); choose another folder with --out"
         ) from error
-    stale = sorted(path.name for pattern in _OPTIONAL_FILES for path in out.glob(pattern) if path.name not in contents)
+    remarks = list(findings.remarks)
+    found = {path.name: path.suffix.removeprefix(".") for pattern in _OPTIONAL_FILES for path in out.glob(pattern)}
+    stale = sorted(name for name, suffix in found.items() if suffix in formats and name not in contents)
     if stale:
         remarks.append(f"left in {out} from an earlier report, not part of this one: {', '.join(stale)}")
-    return Report([out / name for name in contents], markdown, remarks)
+    return Report([out / name for name in contents], markdown, remarks, findings)
 
 
-def _figures(
-    results: Results, table: pd.DataFrame, baselines: pd.DataFrame
-) -> tuple[dict[str, str | bytes], list[str]]:
-    """Return the figures' files by name, and remarks on curves that could not be drawn."""
-    from gailbench.report import figures  # matplotlib takes a second to import
+def write_results_readme(report: Report, results: Path) -> Path | None:
+    """Write `results`/README.md, which shows the report; None if somebody else's README is there.
 
-    runs = results.runs[results.runs["of_paper"]]
-    curves, remarks = load_curves(runs[runs["algorithm"] != "bc"])
-    scores = run_scores(results, baselines)
-    scores = scores[scores["run"].isin(runs["run"])]
-    curves = curves.merge(scores[["run", "task", "method", "trajectories"]], on="run")
-    drawn = {"figure1a": figures.figure1a(table, scores), "figure1b": figures.figure1b(table, scores)}
-    for task in table.loc[table["seeds"] > 0, "task"].drop_duplicates():
-        of_task = curves[curves["task"] == task]
-        drawn[f"curves_{task}"] = figures.curves_figure(task, table, scores, of_task, baselines)
+    Raises:
+        GailbenchError: It cannot be written.
+    """
+    path = results / "README.md"
+    try:
+        if path.exists() and BEGIN not in path.read_text():
+            return None
+        folder = Path(os.path.relpath(report.files[0].parent, results)).as_posix()
+        write_atomic(path, readme(report.findings, folder, [file.name for file in report.files]))
+    except (OSError, UnicodeDecodeError) as error:
+        raise GailbenchError(f"{path} cannot be written ({error})") from error
+    return path
+
+
+def fill_readme(path: Path, findings: Findings, results: Path) -> None:
+    """Write the answer, the claims and the normalized scores into the marked block of another README.
+
+    Raises:
+        GailbenchError: The file cannot be read or written, or lacks the marks.
+    """
+    fill_block(path, summary(findings, Path(os.path.relpath(results, path.parent)).as_posix()))
+
+
+def _figures(findings: Findings, suffixes: Sequence[str]) -> dict[str, str | bytes]:
+    """Return the figures' files by name; many figures are drawn side by side where processes can be forked."""
+    drawings = list(_drawings(findings))
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    if sys.platform == "linux" and workers > 1 and len(drawings) >= MANY_FIGURES:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+            rendered = list(pool.map(_render, drawings, repeat(suffixes)))
+    else:
+        rendered = [_render(drawing, suffixes) for drawing in drawings]
     return {
         f"{name}.{suffix}": content
-        for name, figure in drawn.items()
-        for suffix, content in figures.render(figure).items()
-    }, remarks
+        for (name, *_), files in zip(drawings, rendered, strict=True)
+        for suffix, content in files.items()
+    }
+
+
+def _render(drawing: Drawing, suffixes: Sequence[str]) -> dict[str, bytes]:
+    from gailbench.report import figures
+
+    _, draw, *arguments = drawing
+    return figures.render(getattr(figures, draw)(*arguments), suffixes)
+
+
+def _drawings(findings: Findings) -> Iterator[Drawing]:
+    """Return every figure as its name, the function that draws it, and the function's arguments."""
+    table, scores, baselines = findings.table, findings.scores, findings.baselines
+    returns = findings.results.returns.merge(scores.drop(columns="mean"), on="run")
+    for task in findings.shown_tasks():  # the long ones first
+        curves = findings.curves[findings.curves["task"] == task]
+        yield f"curves_{task}", "curves_figure", task, table, scores, curves, baselines
+        yield f"strips_{task}", "strips_figure", task, table, returns[returns["task"] == task], baselines
+    if findings.shown_tasks():
+        yield "figure1a", "figure1a", table, scores
+        yield "figure1b", "figure1b", table, scores
+    if not findings.across.iqm.empty:
+        yield "across_seeds", "across_seeds_figure", findings.across
+    if findings.expert_curves:
+        yield "experts", "experts_figure", findings.expert_curves, baselines

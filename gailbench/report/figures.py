@@ -1,4 +1,4 @@
-"""Figures: the paper's Figure 1 with our scores in it, and the learning curves of each task.
+"""Figures: the paper's Figure 1 with our scores in it, learning curves, single trajectories, statistics.
 
 Every function returns a `Figure` of matplotlib's object interface; nothing here touches pyplot's state.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,18 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-# Okabe and Ito's palette, told apart by people with any common color vision; markers help in print.
-STYLES: dict[str, tuple[str, str]] = {
-    "BC": ("#E69F00", "s"),
-    "FEM": ("#CC79A7", "^"),
-    "GTAL": ("#009E73", "v"),
-    "GAIL": ("#0072B2", "o"),
-    "GAIL λ = 0": ("#0072B2", "o"),
-    "GAIL λ = 0.001": ("#56B4E9", "D"),
-    "GAIL λ = 0.01": ("#000000", "P"),
-}
-OTHER_STYLES = (("#D55E00", "X"), ("#F0E442", "*"), ("#999999", "p"))
+from gailbench.report.across_seeds import AcrossSeeds
+from gailbench.report.load import DIAGNOSTICS
+from gailbench.report.styles import STYLES, styles_of
+
+EXPERT_COLOR = "#555555"
 BAND = 0.15  # opacity
 VIEW = (-0.5, 1.2)  # of normalized scores; ant's FEM and GTAL would flatten everything else
 DIAGNOSTIC_ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -66,14 +61,16 @@ def _style() -> Iterator[None]:
 
 
 @_style()
-def render(figure: Figure) -> dict[str, bytes]:
+def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
     """Return the figure as {"png": ..., "svg": ...}; the same figure gives the same bytes."""
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
     figure.set_layout_engine("none")  # laid out once, not once per file
     files = {}
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+    for suffix in suffixes:
         stream = io.BytesIO()
-        figure.savefig(stream, format=suffix, metadata=metadata)
+        figure.savefig(stream, format=suffix, metadata={"Software": None} if suffix == "png" else {"Date": None})
         files[suffix] = stream.getvalue()
     return files
 
@@ -88,7 +85,7 @@ def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     tasks = [task for task in table["task"].unique() if task != "reacher"]
     rows = math.ceil((len(tasks) + 1) / 3)  # one place for the legend
-    figure = Figure(figsize=(6.4, 2.2 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(5.0, 1.7 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, 3, sharey=True, squeeze=False).flatten()
     for axes, task in zip(panels, tasks, strict=False):
         _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task])
@@ -106,7 +103,7 @@ def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 def figure1b(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Draw the paper's Figure 1(b): reacher's normalized score by GAIL's entropy weight; see `figure1a`."""
     shown = table[table["task"] == "reacher"]
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     _score_panel(axes, shown, scores[scores["task"] == "reacher"])
     axes.set(title="reacher", ylabel="Normalized score")
@@ -128,10 +125,11 @@ def curves_figure(
     """
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
     sizes = sorted(scores["trajectories"].unique())
-    colors = {name: color for name, (color, _) in _styles(scores["method"].unique()).items()}
+    colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
+    summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
-    figure = Figure(figsize=(1.2 + 1.7 * max(len(sizes), 2), 2.6 + 1.25 * len(panel_rows)), layout="constrained")
+    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 2.4 + 1.0 * len(panel_rows)), layout="constrained")
     panels = figure.subplots(
         1 + len(panel_rows),
         len(sizes),
@@ -141,21 +139,19 @@ def curves_figure(
         height_ratios=[2] + [1] * len(panel_rows),
     )
     for column, size in enumerate(sizes):
-        at_size = curves[curves["trajectories"] == size]
         axes = panels[0, column]
         axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
         for level in ("random_mean", "expert_mean"):
             if math.isfinite(value := baselines[level].get(task, math.nan)):
                 axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
         for name, color in colors.items():
-            _curve(axes, at_size[at_size["method"] == name], "return_mean", color, "-", name)
+            _curve(axes, summaries.get((name, size)), "return_mean", color, "-", name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
         for row, (_, quantities) in enumerate(panel_rows, start=1):
             for name in diagnosed:
-                curve = at_size[at_size["method"] == name]
                 for quantity, dash in zip(quantities, ("-", "--"), strict=False):
                     label = f"{name}, {quantity.replace('_', ' ')}"
-                    _curve(panels[row, column], curve, quantity, colors[name], dash, label)
+                    _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], dash, label)
     panels[0, 0].set_ylabel("True return")
     for row, (label, _) in enumerate(panel_rows, start=1):
         panels[row, 0].set_ylabel(label)
@@ -172,16 +168,147 @@ def curves_figure(
     return figure
 
 
+@_style()
+def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+    """Draw every evaluation trajectory of a task as a dot: a column of dots per method, a panel per size.
+
+    Args:
+        table: `paper_table`.
+        returns: One row per trajectory of the runs in it: task, method, trajectories, seed, return.
+        baselines: Our random and expert returns, for the thin lines.
+    """
+    table, returns = table[table["task"] == task], returns[returns["task"] == task]
+    sizes = sorted(returns["trajectories"].unique())
+    styles = styles_of(table["method"].unique())
+    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 3.0), layout="constrained")
+    panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, size in zip(panels, sizes, strict=True):
+        axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
+        for level in ("random_mean", "expert_mean"):
+            if math.isfinite(value := baselines[level].get(task, math.nan)):
+                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        for position, (name, (color, _)) in enumerate(styles.items()):
+            of_cell = returns[(returns["trajectories"] == size) & (returns["method"] == name)]
+            places = position + jitter(of_cell["seed"].to_numpy(), len(of_cell))
+            axes.scatter(places, of_cell["return"], s=5, color=color, alpha=0.45, linewidths=0, rasterized=True)
+            paper = table[(table["trajectories"] == size) & (table["method"] == name) & table["paper_mean"].notna()]
+            for _, cell in paper.iterrows():
+                axes.errorbar(
+                    position + 0.42,
+                    cell["paper_mean"],
+                    cell["paper_std"],
+                    color="0.2",
+                    marker="_",
+                    markersize=6,
+                    linewidth=1,
+                )
+        axes.set_xticks(range(len(styles)), list(styles), rotation=60, fontsize=8)
+        axes.set_xlim(-0.6, len(styles) - 0.3)
+    panels[0].set_ylabel("True return")
+    figure.suptitle(task, fontsize=10)
+    _caption(
+        figure,
+        "A dot is an evaluation trajectory, seeds from left to right. Dark bars: the paper's mean ± standard "
+        "deviation. Gray: random and expert.",
+    )
+    return figure
+
+
+@_style()
+def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> Figure:
+    """Draw the experts' learning curves, a panel per task, with their final stochastic return.
+
+    Args:
+        curves: By task: steps, return_mean.
+        baselines: Our random and expert returns.
+    """
+    columns = min(len(curves), 3)
+    rows = math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(1.6 * max(columns, 2) + 0.3, 1.5 * rows + 0.9), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (task, curve) in zip(panels, curves.items(), strict=False):
+        for level in ("random_mean", "expert_mean"):
+            if math.isfinite(value := baselines[level].get(task, math.nan)):
+                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        bins = np.arange(len(curve)) // max(1, math.ceil(len(curve) / POINTS))
+        averaged = curve.groupby(bins).mean()
+        axes.plot(averaged["steps"] / 1e6, averaged["return_mean"], color=EXPERT_COLOR, linewidth=1.2)
+        axes.set_title(task)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    for axes in panels[len(curves) :]:
+        axes.set_axis_off()
+    figure.supylabel("True return of the training episodes")
+    _caption(
+        figure,
+        "Environment steps in millions. Gray: random policy and the shipped expert, both over the task's horizon "
+        "(training episodes of acrobot and mountain car are longer).",
+    )
+    return figure
+
+
+@_style()
+def across_seeds_figure(across: AcrossSeeds) -> Figure:
+    """Draw interquartile means by size rank, GAIL's probabilities of improvement, and performance profiles."""
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    left, right, wide = (figure.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
+    methods = list(across.iqm["method"].drop_duplicates())
+    styles = styles_of(methods)
+    ranks = list(across.iqm["rank"].drop_duplicates())
+    for index, (name, (color, marker)) in enumerate(styles.items()):
+        found = across.iqm[across.iqm["method"] == name]
+        places = np.array([ranks.index(rank) for rank in found["rank"]]) + 0.08 * (index - (len(styles) - 1) / 2)
+        left.plot(places, found["value"], color=color, marker=marker, linestyle="-", linewidth=0.8)
+        left.vlines(places, found["low"], found["high"], color=color, linewidth=1.6)
+        profile = across.profiles[across.profiles["method"] == name]
+        wide.plot(profile["threshold"], profile["value"], color=color, drawstyle="steps-post")
+    left.set_xticks(range(len(ranks)), ranks, fontsize=8)
+    left.set(xlabel="Demonstration size", ylabel="IQM of normalized score")
+    compared = across.improvement[across.improvement["rank"] == "all sizes"]
+    for place, (_, row) in enumerate(compared.iloc[::-1].iterrows()):
+        color, marker = styles[row["method"]]
+        right.plot(row["value"], place, color=color, marker=marker)
+        right.hlines(place, row["low"], row["high"], color=color, linewidth=1.6)
+    right.axvline(0.5, color="0.6", linewidth=0.8, zorder=0)
+    right.set_yticks(range(len(compared)), list(compared["method"].iloc[::-1]))
+    right.set_ylim(-0.7, max(len(compared), 1) - 0.3)
+    right.set(xlim=(-0.02, 1.02), xlabel="P(GAIL above it), all sizes")
+    wide.set(xlabel="Normalized score τ", ylabel="Runs above τ", ylim=(-0.02, 1.02))
+    handles = [Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
+    _caption(figure, "Bars: 95 % stratified bootstrap intervals over seeds; none where every task has one seed.")
+    return figure
+
+
+def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same."""
+    unique, position = np.unique(seeds, return_inverse=True)
+    width = 0.64 / max(len(unique), 1)
+    spread = (np.arange(number) * 0.618034) % 1 - 0.5  # golden ratio: even, and not random
+    return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
+
+
 def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
     """Draw one task: ours solid with a band over seeds, the paper's dashed."""
     for level in (0.0, 1.0):  # random and expert
         axes.axhline(level, color="0.6", linewidth=0.8, zorder=0)
-    for name, (color, marker) in _styles(cells["method"].unique()).items():
+    for name, (color, marker) in styles_of(cells["method"].unique()).items():
         of_method = cells[cells["method"] == name].sort_values("trajectories")
         sizes = of_method["trajectories"]
         paper = of_method["paper_normalized_mean"]
         if paper.notna().any():
-            axes.plot(sizes, paper, color=color, linestyle="--", linewidth=1.1, label=f"{name}, paper")
+            axes.plot(
+                sizes,
+                paper,
+                color=color,
+                linestyle="--",
+                linewidth=1.1,
+                marker=marker,
+                markersize=3,
+                markerfacecolor="none",
+                label=f"{name}, paper",
+            )
         if of_method["normalized_mean"].notna().any():
             axes.plot(sizes, of_method["normalized_mean"], color=color, marker=marker, label=name)
             seeds = scores[scores["method"] == name].groupby("trajectories")["normalized_mean"]
@@ -193,20 +320,36 @@ def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
     axes.set_ylim(*VIEW)
 
 
-def _curve(axes: Axes, curve: pd.DataFrame, quantity: str, color: str, dash: str, label: str) -> None:
+def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """Return per method and size: steps in millions, seeds, and mean, min and max of every quantity over seeds.
+
+    Rows are averages of consecutive iterations: what a panel can show, in a tenth of the file.
+    """
+    quantities = ["return_mean", *DIAGNOSTICS]
+    key = ["method", "trajectories", "iteration"]
+    if curves.empty:
+        return {}
+    groups = curves.groupby(key)[["steps", *quantities]]
+    parts = {side: getattr(groups, side)() for side in ("mean", "min", "max")}
+    joined = pd.concat(parts, axis=1)
+    seeds = curves.groupby(key[:2])["run"].nunique()
+    found = {}
+    for (method, size), rows in joined.groupby(level=key[:2]):
+        bins = np.arange(len(rows)) // max(1, math.ceil(len(rows) / POINTS))
+        binned = rows.groupby(bins).mean()
+        binned.columns = [f"{quantity}_{side}" for side, quantity in binned.columns]
+        found[str(method), int(size)] = binned.assign(seeds=seeds[method, size], steps=binned["steps_mean"] / 1e6)
+    return found
+
+
+def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, dash: str, label: str) -> None:
     """Draw a quantity's mean over seeds against environment steps, with a band over seeds."""
-    curve = curve.dropna(subset=quantity)
-    if curve.empty:
+    if curve is None or (curve := curve.dropna(subset=f"{quantity}_mean")).empty:
         return
-    groups = curve.groupby("iteration")
-    steps = groups["steps"].mean() / 1e6
-    mean, low, high = (groups[quantity].agg(side) for side in ("mean", "min", "max"))
-    # Averages of consecutive iterations: what a panel can show, in a tenth of the file.
-    bins = np.arange(len(steps)) // max(1, math.ceil(len(steps) / POINTS))
-    steps, mean, low, high = (series.groupby(bins).mean() for series in (steps, mean, low, high))
-    axes.plot(steps, mean, color=color, linestyle=dash, linewidth=1.2, label=label)
-    if curve["run"].nunique() > 1:
-        axes.fill_between(steps, low, high, color=color, alpha=BAND, linewidth=0)
+    axes.plot(curve["steps"], curve[f"{quantity}_mean"], color=color, linestyle=dash, linewidth=1.2, label=label)
+    if curve["seeds"].iloc[0] > 1:
+        low, high = curve[f"{quantity}_min"], curve[f"{quantity}_max"]
+        axes.fill_between(curve["steps"], low, high, color=color, alpha=BAND, linewidth=0)
 
 
 def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
@@ -220,16 +363,9 @@ def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
             axes.axhspan(seeds.min(), seeds.max(), color=color, alpha=BAND, linewidth=0)
 
 
-def _styles(methods: Any) -> dict[str, tuple[str, str]]:
-    """Return color and marker of each of these methods, in the order of the legend."""
-    known = {name: style for name, style in STYLES.items() if name in methods}
-    others = sorted(set(methods) - set(STYLES))
-    return known | {name: OTHER_STYLES[i % len(OTHER_STYLES)] for i, name in enumerate(others)}
-
-
 def _handles(methods: Any) -> list[Line2D]:
     ours = [
-        Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in _styles(methods).items()
+        Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles_of(methods).items()
     ]
     return [*ours, Line2D([], [], color="0.3", linestyle="--", linewidth=1.1, label="paper")]
 

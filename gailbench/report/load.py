@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gailbench.tasks import ALGORITHMS, TASKS
+from gailbench.errors import GailbenchError
+from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
 PARTITIONS = ("task", "algorithm", "settings", "trajectories", "seed")
 CELL = ["task", "algorithm", "entropy_weight", "trajectories"]
@@ -28,6 +29,8 @@ DIAGNOSTICS = (
     "entropy",
 )
 SPEC_FORMAT = 1
+ADDED = "added"  # the settings of runs from a file of --add
+ADDED_COLUMNS = ("task", "algorithm", "trajectories", "seed", "episode", "return")
 
 _RUN_TYPES = {
     "run": "int64",
@@ -45,7 +48,7 @@ _RUN_TYPES = {
 _CURVE_COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
 
 
-class _Damaged(Exception):
+class Damaged(Exception):
     """A run folder whose content cannot be used; the message says which file and why."""
 
 
@@ -55,7 +58,8 @@ class Results:
 
     Attributes:
         runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN where the algorithm
-            has none), of_paper (whether its settings are in the paper's grid), the two hashes, and folder.
+            has none), of_paper (whether its settings are in the paper's grid, or it was added to that table), the
+            two hashes, and folder (None for an added run).
         returns: One row per evaluation trajectory: run, return.
         remarks: What was left out, and why.
     """
@@ -78,7 +82,7 @@ def load_results(results: Path) -> Results:
             continue
         try:
             spec, evaluation = _read_spec(folder), _read_returns(folder / "evaluation.csv")
-        except _Damaged as damage:
+        except Damaged as damage:
             remarks.append(f"{name} is skipped: {damage}")
             continue
         runs.append({"run": len(runs), **spec, "folder": folder})
@@ -88,8 +92,8 @@ def load_results(results: Path) -> Results:
         some = ", ".join(incomplete[:3]) + (", ..." if len(incomplete) > 3 else "")
         remarks.append(f"{_count(len(incomplete), 'incomplete run')} (no evaluation.csv) not counted: {some}")
     if not runs:
-        absent = "" if (results / "runs").is_dir() else " (there is no such folder)"
-        remarks.insert(0, f"no complete runs under {results / 'runs'}{absent}")
+        absent = "" if (results / "runs").is_dir() else " (it has no folder 'runs')"
+        remarks.insert(0, f"no complete runs in the results folder{absent}")
     lengths = [len(evaluation) for evaluation in returns]
     return Results(
         runs=pd.DataFrame(runs, columns=list(_RUN_TYPES)).astype(_RUN_TYPES),
@@ -103,6 +107,82 @@ def load_results(results: Path) -> Results:
     )
 
 
+def subset(results: Results, chosen: pd.Series) -> Results:
+    """Return the runs where `chosen` is true, with their returns and without remarks."""
+    runs = results.runs[chosen]
+    return Results(runs, results.returns[results.returns["run"].isin(runs["run"])])
+
+
+def add_results(results: Results, file: Path) -> Results:
+    """Return the results with someone else's runs: a CSV of evaluation returns, ADDED_COLUMNS.
+
+    Raises:
+        GailbenchError: The file cannot be read, lacks a column, holds anything but numbers where they belong, has
+            an episode twice, or uses the name of an algorithm of ours.
+    """
+    text = {"task": "str", "algorithm": "str"}
+    try:
+        frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"return": [""]}, skipinitialspace=True)
+    except OSError as error:
+        raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise GailbenchError(f"{file} is not a CSV file with the columns {', '.join(ADDED_COLUMNS)}") from error
+    missing = [column for column in ADDED_COLUMNS if column not in frame]
+    if missing:
+        raise GailbenchError(f"{file} has no column '{missing[0]}'; it needs {', '.join(ADDED_COLUMNS)}")
+    if frame.empty:
+        raise GailbenchError(f"{file} has no rows")
+    for column in ADDED_COLUMNS[2:]:
+        numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
+        wrong = ~np.isfinite(numbers)
+        if column != "return":
+            wrong |= (numbers < 0) | (np.floor(numbers) != numbers)
+        if wrong.any():
+            line = int(np.argmax(wrong))
+            kind = "a finite number" if column == "return" else "a whole number"
+            raise GailbenchError(f"{file}, line {line + 2}: {column} '{frame[column].iloc[line]}' is not {kind}")
+        frame[column] = numbers if column == "return" else numbers.astype(np.int64)
+    for column in ("task", "algorithm"):
+        if (frame[column] == "").any():
+            line = int(np.argmax((frame[column] == "").to_numpy()))
+            raise GailbenchError(f"{file}, line {line + 2}: {column} is empty")
+    taken = {name.casefold() for name in (*ALGORITHMS, CONSTANT, *results.runs["algorithm"])}
+    if ours := [name for name in frame["algorithm"].unique() if name.casefold() in taken]:
+        raise GailbenchError(
+            f"{file} uses the name '{ours[0]}', which is in the table already; give the method another"
+        )
+    key = ["task", "algorithm", "trajectories", "seed"]
+    if (twice := frame.duplicated([*key, "episode"])).any():
+        raise GailbenchError(f"{file}, line {int(np.argmax(twice.to_numpy())) + 2}: this episode is there twice")
+    runs, returns = [results.runs], [results.returns]
+    first = int(results.runs["run"].max()) + 1 if len(results.runs) else 0
+    for number, (names, rows) in enumerate(frame.groupby(key, sort=False), start=first):
+        spec = {"run": number, "settings": ADDED, "entropy_weight": math.nan, "of_paper": True, "folder": None}
+        spec |= {"demonstrations_sha256": "", "expert_sha256": "", **dict(zip(key, names, strict=True))}
+        runs.append(pd.DataFrame([spec], columns=list(_RUN_TYPES)).astype(_RUN_TYPES))
+        returns.append(pd.DataFrame({"run": number, "return": rows["return"].to_numpy()}))
+    remarks = list(results.remarks)
+    if foreign := sorted(set(frame["task"]) - set(TASKS)):
+        remarks.append(f"{file.name} has tasks that are not the paper's: {', '.join(foreign)}")
+    return Results(pd.concat(runs, ignore_index=True), pd.concat(returns, ignore_index=True), remarks)
+
+
+def load_expert_curves(results: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Read the experts' learning curves, `results`/experts/TASK.csv (iteration, steps, return_mean), and remarks."""
+    curves, remarks = {}, []
+    for task in TASKS:
+        path = results / "experts" / f"{task}.csv"
+        if not path.exists():
+            continue
+        try:
+            curve = _read_columns(path, _CURVE_COLUMNS[:3], required=_CURVE_COLUMNS[:3])
+        except Damaged as damage:
+            remarks.append(f"the {task} expert's learning curve is not shown: {damage}")
+            continue
+        curves[task] = curve.dropna()
+    return curves, remarks
+
+
 def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Read the learning curves of these runs.
 
@@ -113,17 +193,35 @@ def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     curves: list[pd.DataFrame] = [pd.DataFrame(columns=["run", *_CURVE_COLUMNS], dtype="float64")]
     remarks: list[str] = []
     for run, folder in zip(runs["run"], runs["folder"], strict=True):
+        if not isinstance(folder, Path):
+            continue
         try:
             curve = _read_columns(folder / "curve.csv", _CURVE_COLUMNS, required=_CURVE_COLUMNS[:3])
             if not np.isfinite(curve[["iteration", "steps"]].to_numpy()).all():
-                raise _Damaged("curve.csv has rows without an iteration or steps")
-        except _Damaged as damage:
+                raise Damaged("curve.csv has rows without an iteration or steps")
+        except Damaged as damage:
             name = Path(*folder.parts[-len(PARTITIONS) :])
             remarks.append(f"{name} is in the table, but not in the learning curves: {damage}")
             continue
         curves.append(curve.assign(run=run))
     # An all-empty column joined to an all-empty frame would lose its type.
     return pd.concat(curves[1:] or curves, ignore_index=True).reindex(columns=curves[0].columns), remarks
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64] | None, pd.DataFrame]:
+    """Read one run's folder: its spec, its returns (None without them), its learning curve (empty without one).
+
+    Raises:
+        Damaged: A file cannot be used.
+    """
+    # The absolute path has the partitions, however the folder was named.
+    folder = folder.resolve()
+    spec = _read_spec(folder)
+    returns = _read_returns(folder / "evaluation.csv") if (folder / "evaluation.csv").exists() else None
+    path = folder / "curve.csv"
+    if not path.exists():
+        return spec, returns, pd.DataFrame(columns=list(_CURVE_COLUMNS), dtype="float64")
+    return spec, returns, _read_columns(path, _CURVE_COLUMNS, required=_CURVE_COLUMNS[:3])
 
 
 def _run_folders(results: Path) -> list[Path]:
@@ -150,21 +248,21 @@ def _read_spec(folder: Path) -> dict[str, Any]:
     try:
         spec = json.loads((folder / "spec.json").read_bytes())
     except OSError as error:
-        raise _Damaged(f"spec.json cannot be read ({error.strerror})") from error
+        raise Damaged(f"spec.json cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise _Damaged("spec.json is not JSON") from error
+        raise Damaged("spec.json is not JSON") from error
     if not isinstance(spec, dict):
-        raise _Damaged("spec.json is not a JSON object")
+        raise Damaged("spec.json is not a JSON object")
     if spec.get("format") != SPEC_FORMAT:
-        raise _Damaged(f"spec.json has format {spec.get('format')}; this version reads {SPEC_FORMAT}")
+        raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {SPEC_FORMAT}")
     for partition, value in _partitions(folder).items():
         if str(spec.get(partition)) != value:
-            raise _Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
+            raise Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
 
     expected = _paper_settings(spec["task"], spec["algorithm"], spec["settings"])
     for key, value in (expected or {}).items():
         if spec.get(key) != value:
-            raise _Damaged(
+            raise Damaged(
                 f"spec.json disagrees with its folder: {key} {spec.get(key)}, "
                 f"but settings={spec['settings']} means {value}"
             )
@@ -185,7 +283,7 @@ def _read_spec(folder: Path) -> dict[str, Any]:
             "expert_sha256": str(spec.get("expert_sha256")),
         }
     except (TypeError, ValueError) as error:
-        raise _Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
+        raise Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
 
 
 def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, Any] | None:
@@ -200,7 +298,7 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
         weights |= {f"entropy_weight-{w:g}": w for w in (task.entropy_weights if task else ()) if w}
     if settings not in weights:
         return None
-    if algorithm not in ALGORITHMS:
+    if algorithm not in (*ALGORITHMS, CONSTANT):
         return {}
     expected: dict[str, Any] = {"entropy_weight": weights[settings]}
     if task and algorithm != "bc":  # behavioral cloning has neither
@@ -212,9 +310,9 @@ def _read_returns(path: Path) -> NDArray[np.float64]:
     """Read the evaluation trajectories' returns [episodes]."""
     evaluation = _read_columns(path, ("return", "length"), required=("return", "length"))
     if evaluation.empty:
-        raise _Damaged(f"{path.name} has no rows")
+        raise Damaged(f"{path.name} has no rows")
     if not np.isfinite(evaluation.to_numpy()).all():
-        raise _Damaged(f"{path.name} has missing or non-finite numbers")
+        raise Damaged(f"{path.name} has missing or non-finite numbers")
     return evaluation["return"].to_numpy()
 
 
@@ -222,12 +320,12 @@ def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...
     try:
         frame = pd.read_csv(path, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
     except OSError as error:
-        raise _Damaged(f"{path.name} cannot be read ({error.strerror})") from error
+        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from error
     except ValueError as error:  # pandas' parser errors and text where numbers belong
-        raise _Damaged(f"{path.name} cannot be read as numbers") from error
+        raise Damaged(f"{path.name} cannot be read as numbers") from error
     missing = [column for column in required if column not in frame]
     if missing:
-        raise _Damaged(f"{path.name} has no column '{missing[0]}'")
+        raise Damaged(f"{path.name} has no column '{missing[0]}'")
     return frame
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gailbench.paper import published_baselines, published_results
-from gailbench.report.load import CELL, Results
-from gailbench.tasks import ALGORITHMS, TASKS
+from gailbench.report.load import CELL, Results, subset
+from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
 COLUMNS = [
     *CELL,
@@ -23,7 +25,6 @@ COLUMNS = [
     "paper_normalized_mean",
 ]
 OTHER_COLUMNS = ["task", "settings", *COLUMNS[1:]]
-NOTHING = "\N{EN DASH}"  # what the table shows for a missing value
 
 
 def measured_baselines() -> pd.DataFrame:
@@ -50,6 +51,15 @@ def normalize(mean: pd.Series, task: pd.Series, baselines: pd.DataFrame) -> pd.S
     random = task.map(baselines["random_mean"]).astype("float64")
     span = task.map(baselines["expert_mean"]).astype("float64") - random
     return (mean - random) / span.where(span != 0)
+
+
+def spans(task: pd.Series, baselines: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a normalized score of 1 is worth in returns (expert - random), ours and the paper's, (rows,)."""
+    both = []
+    for frame in (baselines, published_baselines()):
+        span = (frame["expert_mean"] - frame["random_mean"]).reindex(task).to_numpy(dtype=np.float64)
+        both.append(np.where(span == 0, np.nan, span))
+    return both[0], both[1]
 
 
 def pool(results: Results, by: list[str]) -> pd.DataFrame:
@@ -81,19 +91,19 @@ def paper_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
     """Return the paper's grid: COLUMNS, the paper's training_runs, and method (a column heading).
 
     One row per published cell, in the order of the tasks; after a task's own rows, sizes and algorithms that
-    only we have. Runs with settings outside the paper's grid are not in it.
+    only we have. Runs with settings outside the paper's grid are not in it, nor are the controls.
     """
-    ours = pool(_subset(results, of_paper=True), CELL)
+    ours = pool(subset(results, results.runs["of_paper"] & (results.runs["algorithm"] != CONSTANT)), CELL)
     return _with_baselines(ours.merge(_published(), on=CELL, how="outer"), baselines).sort_values(
-        ["task", "order", "trajectories", "algorithm", "entropy_weight"], key=_rank, ignore_index=True
+        ["task", "order", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
     )
 
 
 def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
     """Return OTHER_COLUMNS: the runs whose settings are not in the paper's grid, each setting apart."""
-    ours = pool(_subset(results, of_paper=False), [*CELL, "settings"])
+    ours = pool(subset(results, ~results.runs["of_paper"]), [*CELL, "settings"])
     return _with_baselines(ours.merge(_published(), on=CELL, how="left"), baselines).sort_values(
-        ["task", "settings", "trajectories", "algorithm", "entropy_weight"], key=_rank, ignore_index=True
+        ["task", "settings", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
     )
 
 
@@ -104,6 +114,16 @@ def method(task: str, algorithm: str, entropy_weight: float) -> str:
     name = algorithm.upper()
     several = task in TASKS and len(TASKS[task].entropy_weights) > 1
     return f"{name} λ = {entropy_weight:g}" if several and algorithm == "gail" else name
+
+
+def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: int) -> pd.Series | None:
+    """Return the published row of a cell, None if the paper has none."""
+    paper = published_results()
+    weight = paper["entropy_weight"]
+    same_weight = weight.isna() if math.isnan(entropy_weight) else weight == entropy_weight
+    of_cell = (paper["task"] == task) & (paper["algorithm"] == algorithm) & (paper["trajectories"] == trajectories)
+    found = paper[of_cell & same_weight]
+    return found.iloc[0] if len(found) else None
 
 
 def table_csv(table: pd.DataFrame, columns: list[str] = COLUMNS) -> str:
@@ -142,35 +162,6 @@ def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def table_markdown(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    """Return the paper's Table 3 with our numbers above the paper's, then both normalized."""
-    runs = table.groupby("task", sort=False)["seeds"].sum()
-    shown, absent = list(runs.index[runs > 0]), list(runs.index[runs == 0])
-    parts = [
-        "Return of the learned policies: mean ± standard deviation, pooled over the evaluation trajectories "
-        "of all seeds, and below it the paper's (Ho & Ermon 2016, Table 3).",
-        "A normalized score is (return - random) / (expert - random): 0 is a uniformly random policy, 1 the "
-        "expert, acting stochastically. Our scores use our own random policy and experts, the paper's scores "
-        "the paper's (Table 1).",
-    ]
-    if shown:
-        parts += [
-            _baselines_markdown(shown, baselines),
-            "## Returns",
-            *_blocks(table, shown, _returns_cell),
-            "## Normalized scores, ours / paper",
-            *_blocks(table, shown, _normalized_cell),
-        ]
-    if absent:
-        parts.append(f"No runs yet: {', '.join(absent)}.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _subset(results: Results, of_paper: bool) -> Results:
-    runs = results.runs[results.runs["of_paper"] == of_paper]
-    return Results(runs, results.returns[results.returns["run"].isin(runs["run"])])
-
-
 def _published() -> pd.DataFrame:
     """Return the published cells, `paper_` before their numbers, and their order."""
     paper = published_results().rename(
@@ -195,7 +186,7 @@ def _with_method(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(method=pd.Series(methods, index=frame.index, dtype="str"))
 
 
-def _rank(column: pd.Series) -> pd.Series:
+def by_rank(column: pd.Series) -> pd.Series:
     """Sort key: tasks and algorithms in the paper's order, others by name after them."""
     known: dict[str, Iterable[str]] = {"task": TASKS, "algorithm": ALGORITHMS}
     if column.name not in known:
@@ -203,77 +194,3 @@ def _rank(column: pd.Series) -> pd.Series:
     paper = list(known[str(column.name)])
     names = [*paper, *sorted(set(column) - set(paper))]
     return column.map({name: rank for rank, name in enumerate(names)})
-
-
-def _baselines_markdown(tasks: list[str], baselines: pd.DataFrame) -> str:
-    paper = published_baselines()
-    columns = ["random_mean", "expert_mean"]
-    rows = [
-        [
-            task,
-            *(_number(frame[column].get(task, math.nan)) for column in columns for frame in (baselines, paper)),
-        ]
-        for task in tasks
-    ]
-    return _markdown(["Task", "Random, ours", "Random, paper", "Expert, ours", "Expert, paper"], rows)
-
-
-def _blocks(table: pd.DataFrame, tasks: list[str], text: Callable[[pd.Series], str]) -> list[str]:
-    """Return one Markdown table per layout, `text` of a row in each cell: reacher's columns are its own."""
-    layouts: dict[bool, list[str]] = {}
-    for task in tasks:
-        layouts.setdefault(task in TASKS and TASKS[task].algorithms != ALGORITHMS, []).append(task)
-    return [_block(table[table["task"].isin(members)], text) for members in layouts.values()]
-
-
-def _block(table: pd.DataFrame, text: Callable[[pd.Series], str]) -> str:
-    columns = table.sort_values(["algorithm", "entropy_weight"], key=_rank)["method"].drop_duplicates()
-    rows = []
-    for task, of_task in table.groupby("task", sort=False):
-        for number, (trajectories, of_size) in enumerate(of_task.groupby("trajectories")):
-            cells = {row["method"]: text(row) for _, row in of_size.iterrows()}
-            label = str(task) if number == 0 else ""
-            rows.append([label, str(trajectories), *(cells.get(column, NOTHING) for column in columns)])
-    return _markdown(["Task", "Trajectories", *columns], rows)
-
-
-def _returns_cell(row: pd.Series) -> str:
-    """`200.0 ± 0.0 (3/7 seeds)<br>paper 200.0 ± 0.0`."""
-    ours = NOTHING
-    if row["seeds"]:
-        wanted = row["training_runs"]
-        seeds = f"{row['seeds']}/{wanted:.0f}" if row["seeds"] < wanted else str(row["seeds"])
-        plural = "" if seeds == "1" else "s"
-        ours = f"{_mean_and_std(row['mean'], row['std'])} ({seeds} seed{plural})"
-    return (
-        ours
-        if math.isnan(row["paper_mean"])
-        else (f"{ours}<br>paper {_mean_and_std(row['paper_mean'], row['paper_std'])}")
-    )
-
-
-def _normalized_cell(row: pd.Series) -> str:
-    ours, paper = (
-        NOTHING if math.isnan(value) else f"{value:.2f}"
-        for value in (row["normalized_mean"], row["paper_normalized_mean"])
-    )
-    return f"{ours} / {paper}"
-
-
-def _mean_and_std(mean: float, std: float) -> str:
-    """Both with two decimals where the mean is small (reacher's returns are around -4), else with one."""
-    decimals = _decimals(mean)
-    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
-
-
-def _number(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{value:.{_decimals(value)}f}"
-
-
-def _decimals(value: float) -> int:
-    return 2 if abs(value) < 100 else 1
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

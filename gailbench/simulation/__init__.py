@@ -13,8 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.state import State
-
 MUJOCO = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Reacher-v5")
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 
@@ -31,15 +29,12 @@ class Physics(Protocol):
         """Start new episodes in `rows`; return their observations (len(rows), O)."""
 
     def step(
-        self, actions: NDArray[Any]
+        self, actions: NDArray[Any], active: NDArray[np.bool_]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply actions; return observations (N, O), rewards, terminated and truncated (N,)."""
+        """Apply actions; return observations (N, O), rewards, terminated and truncated (N,).
 
-    def state(self) -> State:
-        """Return everything the next step depends on."""
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        Environments outside `active` (N,) need not be stepped; what is returned of them means nothing.
+        """
 
 
 @dataclass(frozen=True)
@@ -79,31 +74,30 @@ class Simulator:
         self.action_dim = physics.action_dim
         self.discrete = physics.discrete
         self._generator = generator
-        self.times = np.zeros(self.num_envs, dtype=np.int64)
-        self.observations = physics.reset(np.arange(self.num_envs), generator)
+        self.restart()
 
-    def step(self, actions: NDArray[Any]) -> Step:
-        """Apply raw actions, (N, A) float64 or (N,) int, never clipped; start new episodes where one ended."""
-        observations, rewards, terminated, truncated = self.physics.step(actions)
+    def restart(self) -> None:
+        """Start a new episode in every environment."""
+        self.times = np.zeros(self.num_envs, dtype=np.int64)
+        self.observations = self.physics.reset(np.arange(self.num_envs), self._generator)
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_] | None = None) -> Step:
+        """Apply raw actions, (N, A) float64 or (N,) int, never clipped; start new episodes where one ended.
+
+        What is returned of environments outside `active` (N,) means nothing; without it all are stepped.
+        """
+        if active is None:
+            active = np.ones(self.num_envs, dtype=bool)
+        observations, rewards, terminated, truncated = self.physics.step(actions, active)
         self.times += 1
         result = Step(observations, rewards, terminated, truncated | (self.times >= self.horizon))
         self.observations = observations
-        rows = np.flatnonzero(result.done)
+        rows = np.flatnonzero(result.done & active)
         if len(rows):
             self.observations = observations.copy()
             self.observations[rows] = self.physics.reset(rows, self._generator)
             self.times[rows] = 0
         return result
-
-    def state(self) -> State:
-        """Return the physics' state, the open observations and their times; the generator is the caller's."""
-        return {"observations": self.observations, "times": self.times, **self.physics.state()}
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        self.physics.load_state(state)
-        self.observations = np.array(state["observations"], dtype=self.observations.dtype)
-        self.times = np.array(state["times"], dtype=np.int64)
 
 
 def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:

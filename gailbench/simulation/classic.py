@@ -15,8 +15,6 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.state import State
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -165,16 +163,11 @@ class ClassicPhysics:
         self._state[:, rows] = fresh
         return self.dynamics.observe(fresh)
 
-    def step(self, actions: NDArray[np.intp]) -> tuple[NDArray[np.float32], Floats, Bools, Bools]:
+    def step(self, actions: NDArray[np.intp], active: Bools) -> tuple[NDArray[np.float32], Floats, Bools, Bools]:
         """Apply actions (N,); return observations (N, O), rewards, terminated and truncated (N,), the last all
-        False: these environments end by themselves only when they terminate."""
+        False: these environments end by themselves only when they terminate.
+
+        What is returned of environments outside `active` (N,) means nothing.
+        """
         self._state, rewards, terminated = self.dynamics.advance(self._state, actions)
         return self.dynamics.observe(self._state), rewards, terminated, np.zeros(self.num_envs, dtype=bool)
-
-    def state(self) -> State:
-        """Return everything the next step depends on."""
-        return {"physics": self._state.copy()}
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        self._state = np.array(state["physics"], dtype=np.float64)

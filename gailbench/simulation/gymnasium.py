@@ -8,14 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.errors import GailbenchError, first_line, nearest
-from gailbench.state import State
 
 
 class GymnasiumPhysics:
-    """N copies of an environment with vector observations and a Box or Discrete action space.
-
-    Its state cannot be saved in general: a run on it starts anew after an interruption.
-    """
+    """N copies of an environment with vector observations and a Box or Discrete action space."""
 
     def __init__(self, environment: str, num_envs: int, horizon: int) -> None:
         import gymnasium
@@ -61,16 +57,17 @@ class GymnasiumPhysics:
         return np.array(observations[rows])
 
     def step(
-        self, actions: NDArray[Any]
+        self, actions: NDArray[Any], active: NDArray[np.bool_]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions; return observations (N, O), rewards, terminated and truncated (N,)."""
+        """Apply raw actions; return observations (N, O), rewards, terminated and truncated (N,).
+
+        What is returned of environments outside `active` (N,) means nothing.
+        """
         if self.discrete:
             actions = actions + self._first_action
         observations, rewards, terminated, truncated, _ = self._envs.step(actions)
-        return np.array(observations), np.asarray(rewards, dtype=np.float64), terminated, truncated
-
-    def state(self) -> State:
-        raise NotImplementedError("a Gymnasium environment's state cannot be saved in general")
-
-    def load_state(self, state: State) -> None:
-        raise NotImplementedError("a Gymnasium environment's state cannot be restored in general")
+        idle = (terminated | truncated) & ~active
+        result = np.array(observations), np.asarray(rewards, dtype=np.float64), terminated, truncated
+        if idle.any():  # the vector API steps all environments, and an ended one may not be stepped
+            self._envs.reset(options={"reset_mask": idle})
+        return result

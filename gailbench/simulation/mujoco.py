@@ -20,8 +20,6 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.state import State
-
 Floats = NDArray[np.float64]
 Fields = dict[str, Floats]
 
@@ -248,10 +246,6 @@ def log_warnings() -> None:
     mujoco.set_mju_user_warning(warn)
 
 
-# Everything that the next step depends on, qacc_warmstart included.
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-
-
 class MujocoPhysics:
     """N copies of one of Gymnasium's MuJoCo -v5 environments."""
 
@@ -309,14 +303,20 @@ class MujocoPhysics:
             return qpos, self._initial_qvel + scale * generator.standard_normal(model.nv)
         return qpos, self._initial_qvel + generator.uniform(-scale, scale, model.nv)
 
-    def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    def step(
+        self, actions: Floats, active: NDArray[np.bool_]
+    ) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
         """Apply raw actions (N, A); return observations (N, O), rewards, terminated and truncated (N,).
+
+        Environments outside `active` (N,) are left as they are; what is returned of them means nothing.
 
         `truncated` is all False: these environments end by themselves only when they terminate.
         """
         model, frame_skip, mj_step = self.model, self.rules.frame_skip, mujoco.mj_step
         rne = mujoco.mj_rnePostConstraint if self.rules.contact_forces else None
-        for data, control, action in zip(self.datas, self._controls, actions, strict=True):
+        for data, control, action, stepped in zip(self.datas, self._controls, actions, active.tolist(), strict=True):
+            if not stepped:
+                continue
             control[:] = action
             mj_step(model, data, frame_skip)
             if rne is not None:
@@ -333,23 +333,3 @@ class MujocoPhysics:
         healthy = ~never if self.rules.healthy is None else self.rules.healthy(fields)
         reward = self.rules.reward(fields, actions, velocity, healthy)
         return self.rules.observe(fields), reward, ~healthy, never
-
-    def state(self) -> State:
-        """Return everything the next step depends on."""
-        size = mujoco.mj_stateSize(self.model, _STATE)
-        states = np.zeros((self.num_envs, size))
-        for data, row in zip(self.datas, states, strict=True):
-            mujoco.mj_getState(self.model, data, row, _STATE)
-        return {"physics": states, "position": self._position.copy()}
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        for data, row in zip(self.datas, state["physics"], strict=True):
-            mujoco.mj_setState(self.model, data, row, _STATE)
-        self._position = np.array(state["position"], dtype=np.float64)
-
-
-def action_bounds(environment: str) -> tuple[Floats, Floats]:
-    """Return the control range (A,), (A,) of that environment: the bounds of Gymnasium's action space."""
-    model = MujocoPhysics(environment, 1).model
-    return model.actuator_ctrlrange[:, 0].copy(), model.actuator_ctrlrange[:, 1].copy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,14 +102,21 @@ def test_best_snapshot_is_kept(discrete: bool) -> None:
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_initial_policy_is_kept_where_training_only_hurts(discrete: bool) -> None:
+def test_first_snapshot_is_kept_where_training_only_hurts_and_the_untrained_policy_is_none(discrete: bool) -> None:
+    expert = noise_expert(40, discrete)
     settings = BcSettings(steps=300, validate_every=100, learning_rate=0.01, hidden=(32, 32))
-    cloning = BehavioralCloning(noise_expert(40, discrete), settings, np.random.default_rng(0))
+    cloning = BehavioralCloning(expert, settings, np.random.default_rng(0))
     initial = validation_loss(cloning)
-    losses = [row["validation_loss"] for row in cloning.train()]
-    assert min(losses) > initial
-    assert validation_loss(cloning) == pytest.approx(initial)
-    assert torch.count_nonzero(cloning.policy.network.weights[-1]) == 0
+    rows = list(cloning.train())
+    losses = [row["validation_loss"] for row in rows]
+    assert [row["iteration"] for row in rows] == [1, 100, 200, 300]
+    assert initial < losses[0] == min(losses)
+    assert validation_loss(cloning) == pytest.approx(losses[0])
+    # It is the policy of a training that ends after that one step.
+    once = BehavioralCloning(expert, replace(settings, steps=1), np.random.default_rng(0))
+    list(once.train())
+    assert torch.equal(cloning.policy.vector(), once.policy.vector())
+    assert torch.count_nonzero(cloning.policy.network.weights[-1]) > 0
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -151,10 +160,10 @@ def test_standardizer_is_the_experts() -> None:
     assert_allclose(standardizer.std, expert.observations.std(0, dtype=np.float64))
 
 
-def test_validates_every_so_many_steps_and_at_the_end() -> None:
+def test_validates_after_the_first_step_every_so_many_steps_and_at_the_end() -> None:
     settings = BcSettings(steps=25, validate_every=10)
     cloning = BehavioralCloning(linear_expert(20), settings, np.random.default_rng(0))
-    assert [row["iteration"] for row in cloning.train()] == [10, 20, 25]
+    assert [row["iteration"] for row in cloning.train()] == [1, 10, 20, 25]
 
 
 def test_the_same_generator_gives_the_same_bytes() -> None:

@@ -13,6 +13,7 @@ from gailbench.demonstrations import Pairs
 from gailbench.sampling import Batch
 
 MakeBatch = Callable[..., Batch]
+Poison = Callable[[Batch, float], Batch]
 
 
 def random_problem(make_batch: MakeBatch, discrete: bool, seed: int = 0) -> tuple[Pairs, Batch]:
@@ -110,6 +111,32 @@ def test_expert_is_rewarded_above_the_policy_that_was_fitted(make_batch: MakeBat
     expert_raw = fem.features(expert.observations, expert.actions) @ fem.weight / fem.features.dim
     assert expert_raw.mean() + shift.mean() > policy.mean()
     assert (of_expert >= 0).all()
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("sign", ["positive", "negative"])
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_entries_that_are_not_valid_have_no_influence(
+    discrete: bool, sign: str, value: float, make_batch: MakeBatch, poison: Poison, ragged_valid: np.ndarray
+) -> None:
+    expert, whole = random_problem(make_batch, discrete)
+    batch = make_batch(whole.observations, whole.actions, valid=ragged_valid)
+    # The same pairs, one environment's.
+    rows = make_batch(batch.rows(whole.observations)[:, None], batch.rows(whole.actions)[:, None])
+    assert len(rows) == len(batch) < len(whole)
+    made = [Fem(expert, sign, np.random.default_rng(0)) for _ in range(3)]
+    poisoned = poison(batch, value)
+    rewards = []
+    for fem, own in zip(made, (batch, poisoned, rows), strict=True):
+        fem.reward(own)
+        fem.fit(own)
+        rewards.append(fem.reward(own))
+    states = [{name: array.tobytes() for name, array in fem.state().items()} for fem in made]
+    assert states[0] == states[1] == states[2]
+    assert_array_equal(rewards[0], rewards[1])
+    assert_array_equal(rewards[0][ragged_valid], rewards[2][:, 0])
+    assert not rewards[0][~ragged_valid].any()  # nor does the shift reach them
+    assert rewards[0].std() > 0
 
 
 def test_state_round_trip_continues_with_the_same_bytes(make_batch: MakeBatch) -> None:

@@ -19,6 +19,7 @@ from gailbench.sampling import Batch
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MakeBatch = Callable[..., Batch]
+Poison = Callable[[Batch, float], Batch]
 KINDS = pytest.mark.parametrize("discrete", [False, True], ids=["gaussian", "softmax"])
 SIGNS = pytest.mark.parametrize("sign", ["positive", "negative"])
 
@@ -190,7 +191,8 @@ def test_fit_is_an_adam_step_on_the_loss_minus_the_weighted_entropy(
         logits.append(output[torch.arange(200), torch.from_numpy(chosen)] if discrete else output[:, 0])
     bernoulli = torch.distributions.Bernoulli(logits=torch.cat(logits))
     labels = torch.cat((torch.zeros(200), torch.ones(200))).double()
-    objective = -2 * bernoulli.log_prob(labels).mean() - weight * bernoulli.entropy().mean()
+    # Two classes of one size: the sum of the class means is twice the mean, in the loss and in the entropy.
+    objective = -2 * bernoulli.log_prob(labels).mean() - weight * 2 * bernoulli.entropy().mean()
     gradient = flatten(torch.autograd.grad(objective, list(network.parameters()))).numpy()
 
     # The first step of Adam is the learning rate against the gradient's sign.
@@ -231,6 +233,31 @@ def test_standardizer_sees_batch_and_resampled_expert_pairs_half_and_half(
     assert gail.standardizer.count == len(rows) == 30 + 3 * 400
     assert_allclose(gail.standardizer.mean, rows.mean(0), atol=1e-9)
     assert_allclose(gail.standardizer.std, rows.std(0), rtol=1e-9)
+
+
+@KINDS
+@SIGNS
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_entries_that_are_not_valid_have_no_influence(
+    discrete: bool, sign: str, value: float, make_batch: MakeBatch, poison: Poison, ragged_valid: np.ndarray
+) -> None:
+    expert, whole = random_problem(make_batch, discrete)
+    batch = make_batch(whole.observations, whole.actions, valid=ragged_valid)
+    # The same pairs, one environment's.
+    rows = make_batch(batch.rows(whole.observations)[:, None], batch.rows(whole.actions)[:, None])
+    assert len(rows) == len(batch) < len(whole)
+    gails = [Gail(expert, sign, np.random.default_rng(0)) for _ in range(3)]
+    poisoned = poison(batch, value)
+    for _ in range(2):
+        figures = [gail.fit(b) for gail, b in zip(gails, (batch, poisoned, rows), strict=True)]
+        assert figures[0] == figures[1] == figures[2]
+    states = [{name: array.tobytes() for name, array in gail.state().items()} for gail in gails]
+    assert states[0] == states[1] == states[2]
+    rewards = gails[0].reward(batch)
+    assert_array_equal(rewards, gails[1].reward(poisoned))
+    assert_array_equal(rewards[ragged_valid], gails[2].reward(rows)[:, 0])
+    assert not rewards[~ragged_valid].any()
+    assert rewards[ragged_valid].all()
 
 
 # ---- Rewards

@@ -24,12 +24,13 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
-from gailbench.trpo import StepOutcome
+from gailbench.trpo import StepOutcome, discounted_returns
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MakeBatch = Callable[..., Batch]
 SampleBatch = Callable[..., tuple[Policy, Batch]]
+Poison = Callable[[Batch, float], Batch]
 
 CARTPOLE = get_task("cartpole")
 HOPPER = replace(get_task("hopper"), horizon=50)
@@ -82,7 +83,7 @@ class FakeReward:
     def reward(self, batch: Batch) -> np.ndarray:
         self.calls.append("reward")
         self.batches.append(batch)
-        return np.full(batch.rewards.shape, self.level)
+        return batch.grid(np.full(len(batch), self.level))
 
     def fit(self, batch: Batch) -> dict[str, float]:
         self.calls.append("fit")
@@ -185,8 +186,9 @@ def test_reward_steps_the_policy_before_it_is_fitted_and_the_value_function_afte
         of_iteration = reward.batches[3 * index : 3 * index + 3]
         assert all(batch is of_iteration[0] for batch in of_iteration)
         # The advantages are of the reward as it was, the values' targets of the reward as refitted.
-        assert_array_equal(spied["generalized_advantages"][index][0], np.full((200, 5), 1.0 + index))
-        assert_array_equal(spied["discounted_returns"][index][0], np.full((200, 5), 2.0 + index))
+        valid = of_iteration[0].valid
+        assert_array_equal(spied["generalized_advantages"][index][0][valid], 1.0 + index)
+        assert_array_equal(spied["discounted_returns"][index][0][valid], 2.0 + index)
         assert rows[index]["reward_mean"] == 1.0 + index
         assert rows[index]["discriminator_loss"] == 2.0 + index
     assert spied["order"] == ["generalized_advantages", "policy_step", "discounted_returns"] * 3
@@ -210,29 +212,30 @@ def test_entropy_bonus_enters_the_advantages_only(task: Task, batch: int, spied:
     reward = FakeReward()
     row = Learner(task, reward, LoopSettings(batch=batch, entropy_weight=0.25, hidden=(8,)), 0).iterate()
     sampled = reward.batches[0]
-    with_bonus = spied["generalized_advantages"][0][0]
-    assert_allclose(with_bonus, 1.0 - 0.25 * sampled.log_probabilities, rtol=1e-6)
+    with_bonus = sampled.rows(spied["generalized_advantages"][0][0])
+    assert_allclose(with_bonus, 1.0 - 0.25 * sampled.rows(sampled.log_probabilities), rtol=1e-6)
     if task is CARTPOLE:  # uniform over two actions at first
         assert_allclose(with_bonus, 1.0 + 0.25 * np.log(2), rtol=1e-6)
-    assert_array_equal(spied["discounted_returns"][0][0], np.full(sampled.rewards.shape, 2.0))
+    assert_array_equal(sampled.rows(spied["discounted_returns"][0][0]), 2.0)
     assert row["reward_mean"] == 1.0
 
 
 def test_without_entropy_weight_there_is_no_bonus(spied: dict[str, list[Any]]) -> None:
-    Learner(HOPPER, FakeReward(), LoopSettings(batch=400, hidden=(8,)), 0).iterate()
-    assert_array_equal(spied["generalized_advantages"][0][0], np.ones((50, 8)))
+    reward = FakeReward()
+    Learner(HOPPER, reward, LoopSettings(batch=400, hidden=(8,)), 0).iterate()
+    assert_array_equal(reward.batches[0].rows(spied["generalized_advantages"][0][0]), 1.0)
 
 
 def test_advantages_use_the_settings_and_values_before_the_fit(spied: dict[str, list[Any]]) -> None:
     settings = LoopSettings(batch=1_000, gamma=0.9, gae_lambda=0.8, hidden=(8,))
     learner = Learner(CARTPOLE, TrueReward(), settings, 0)
     learner.iterate()
-    _, values, open_values, done, gamma, lam = spied["generalized_advantages"][0]
+    _, values, done, gamma, lam = spied["generalized_advantages"][0]
     assert (gamma, lam) == (0.9, 0.8)
-    assert_array_equal(values, np.zeros((200, 5)))  # no value function has been fitted
-    assert_array_equal(open_values, np.zeros(5))
+    assert values.shape[1] == 5
+    assert not values.any()  # no value function has been fitted
     assert done.any()
-    assert spied["discounted_returns"][0][3] == 0.9
+    assert spied["discounted_returns"][0][2] == 0.9
     learner.iterate()
     assert spied["generalized_advantages"][1][1].std() > 0
 
@@ -251,7 +254,7 @@ def test_the_policy_steps_on_standardized_advantages(spied: dict[str, list[Any]]
     settings = LoopSettings(batch=1_000, hidden=(8,))
     Learner(CARTPOLE, TrueReward(), settings, 0).iterate()
     _, batch, advantages, _, region = spied["policy_step"][0]
-    raw = loop.generalized_advantages(*spied["generalized_advantages"][0]).reshape(-1)
+    raw = batch.rows(loop.generalized_advantages(*spied["generalized_advantages"][0]))
     assert_allclose(advantages, (raw - raw.mean()) / raw.std(), rtol=1e-4, atol=1e-5)
     assert advantages.shape == (len(batch),)
     assert region is settings.policy_region
@@ -281,13 +284,14 @@ def test_policy_standardizer_is_updated_after_the_step_with_the_batch(
 
     if demonstrated:
         start = expert
-        assert learner.steps == 2_000
+        extra_pairs = 0
     else:  # one extra batch of the initial policy, which is uniform: the same draws sample it again
         start_learner = Learner(CARTPOLE, FakeReward(), LoopSettings(batch=1_000, hidden=(8,)), 0)
         extra = start_learner._pool.sample(start_learner.policy)
         start = extra.rows(extra.observations)
-        assert learner.steps == 3_000
+        extra_pairs = len(extra)
         assert not np.array_equal(start, reward.batches[0].rows(reward.batches[0].observations))
+    assert learner.steps == extra_pairs + sum(len(reward.batches[i]) for i in (0, 3))
     rows = [start, *(reward.batches[i].rows(reward.batches[i].observations) for i in (0, 3))]
     for index in range(2):
         known = np.concatenate(rows[: index + 1]).astype(np.float64)
@@ -303,11 +307,12 @@ def test_policy_standardizer_is_updated_after_the_step_with_the_batch(
 
 
 def test_targets_are_standardized_by_the_returns_of_the_refitted_reward(spied: dict[str, list[Any]]) -> None:
-    learner = Learner(CARTPOLE, FakeReward(), LoopSettings(batch=1_000, hidden=(8,)), 0)
+    reward = FakeReward()
+    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     for _ in range(2):
         learner.iterate()
     returns = [loop.discounted_returns(*arguments) for arguments in spied["discounted_returns"][:2]]
-    every = np.concatenate([values.reshape(-1) for values in returns])
+    every = np.concatenate([reward.batches[3 * i].rows(values) for i, values in enumerate(returns)])
     assert learner._value.targets.count == len(every)
     assert_allclose(learner._value.targets.mean, [every.mean()])
     assert_allclose(learner._value.targets.std, [every.std()])
@@ -320,10 +325,13 @@ def test_row_of_the_learning_curve() -> None:
     reward = FakeReward()
     learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     rows = [learner.iterate() for _ in range(2)]
-    for index, row in enumerate(rows):
-        batch = reward.batches[3 * index]
+    batches = [reward.batches[0], reward.batches[3]]
+    assert all(1_000 <= len(batch) < 1_000 + 5 * 200 for batch in batches)
+    for index, (row, batch) in enumerate(zip(rows, batches, strict=True)):
         assert row["iteration"] == index + 1
-        assert row["steps"] == 1_000 * (index + 2)  # the extra batch counts
+        extra = learner.steps - sum(len(b) for b in batches)
+        assert extra >= 1_000  # the extra batch counts
+        assert row["steps"] == extra + sum(len(b) for b in batches[: index + 1])
         assert row["episodes"] == len(batch.returns) == batch.done.sum()
         assert row["return_mean"] == batch.returns.mean()
         assert row["length_mean"] == batch.lengths.mean()
@@ -342,16 +350,9 @@ def test_explained_variance_is_of_the_values_before_the_fit() -> None:
 def test_entropy_is_the_mean_over_the_batchs_observations(sample_batch: SampleBatch) -> None:
     for task in ("cartpole", "hopper"):
         policy, batch = sample_batch(task, envs=20, steps=100)
-        surprise = -batch.log_probabilities.astype(np.float64)
+        surprise = -batch.rows(batch.log_probabilities).astype(np.float64)
         error = surprise.std() / np.sqrt(surprise.size)
         assert abs(policy.mean_entropy(batch.rows(batch.outputs)) - surprise.mean()) < 4 * error
-
-
-def test_figures_of_no_episode_are_nan_not_zero(make_batch: MakeBatch) -> None:
-    figures = make_batch(np.zeros((2, 3, 1)), np.zeros((2, 3)), rewards=np.ones((2, 3))).episode_figures()
-    assert figures.pop("episodes") == 0
-    assert set(figures) == {"return_mean", "return_std", "length_mean", "length_std"}
-    assert np.isnan(list(figures.values())).all()
 
 
 def test_figures_of_episodes_by_hand(make_batch: MakeBatch) -> None:
@@ -364,6 +365,42 @@ def test_figures_of_episodes_by_hand(make_batch: MakeBatch) -> None:
         "length_mean": 1.5,
         "length_std": 0.5,
     }
+
+
+# ---- Whole episodes
+
+
+@BY_TASK
+@pytest.mark.parametrize("kind", ["true", "gail", "fem", "gtal"])
+def test_entries_that_are_not_valid_have_no_influence(task: Task, batch: int, kind: str, poison: Poison) -> None:
+    clean, poisoned = (learner_of(task, batch, kind, entropy_weight=0.01) for _ in range(2))
+    sample = poisoned._pool.sample
+    poisoned._pool.sample = lambda policy: poison(sample(policy), 1e30)
+    for _ in range(3):
+        assert clean.iterate() == poisoned.iterate()
+    assert everything(clean) == everything(poisoned)
+
+
+def test_reward_mean_and_explained_variance_are_of_valid_pairs(spied: dict[str, list[Any]]) -> None:
+    class Levels(FakeReward):
+        """Grows with the time in the episode, and pays what no pair earns where no pair is."""
+
+        def reward(self, batch: Batch) -> np.ndarray:
+            super().reward(batch)
+            return np.where(batch.valid, 0.01 * batch.times, 1e6)
+
+    reward = Levels()
+    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
+    for index in range(3):
+        row = learner.iterate()
+        batch = reward.batches[3 * index]
+        assert not batch.valid.all()
+        assert row["reward_mean"] == pytest.approx(0.01 * batch.times[batch.valid].mean())
+        values = spied["generalized_advantages"][index][1]
+        returns = discounted_returns(*spied["discounted_returns"][index])
+        left = (returns - values)[batch.valid]
+        assert row["explained_variance"] == pytest.approx(1 - left.var() / returns[batch.valid].var(), abs=1e-9)
+        assert np.abs(returns[batch.valid]).max() < 1e3
 
 
 # ---- Imitation, and the promise of shortness

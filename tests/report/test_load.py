@@ -42,7 +42,7 @@ def test_no_runs_is_a_remark(results: Path, make: bool) -> None:
     loaded = load_results(results)
     assert loaded.runs.empty
     assert loaded.returns.empty
-    assert [remark.startswith("no complete runs under") for remark in loaded.remarks] == [True]
+    assert [remark.startswith("no complete runs in") for remark in loaded.remarks] == [True]
 
 
 def test_a_run_without_evaluation_is_not_counted(results: Path, write_run: WriteRun) -> None:

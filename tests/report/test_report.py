@@ -20,9 +20,13 @@ def test_an_empty_folder_gives_the_papers_numbers_and_a_remark(
     results: Path, tmp_path: Path, baselines: pd.DataFrame
 ) -> None:
     report = write_report(results, tmp_path / "deep" / "out", baselines)
-    assert [file.name for file in report.files] == ["table.csv", "table.md"]
-    assert report.remarks[0].startswith(f"no complete runs under {results / 'runs'}")
+    assert [file.name for file in report.files] == [
+        *("table.csv", "verdicts.csv", "controls.csv", "table.md", "table.json", "table.tex", "report.html")
+    ]
+    assert report.findings.headline == "None of the paper's 136 cells has runs yet."
+    assert report.remarks[0].startswith("no complete runs in the results folder (it has no folder 'runs')")
     assert (tmp_path / "deep" / "out" / "table.md").read_text() == report.markdown
+    assert pd.read_csv(report.files[1]).empty
     assert pd.read_csv(report.files[0])["paper_mean"].notna().sum() == 136
 
 
@@ -30,7 +34,7 @@ def test_the_same_results_give_the_same_bytes(
     results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
 ) -> None:
     write_run(seed=0)
-    write_run(seed=1)
+    write_run(seed=1, returns=[30.0, 40.0])
     write_run(algorithm="bc")
     write_run(settings="iterations-100", iterations=100)
     contents = []
@@ -40,10 +44,46 @@ def test_the_same_results_give_the_same_bytes(
         contents.append({path.name: path.read_bytes() for path in report.files})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
-        *("table.csv", "table.md", "other_settings.csv"),
-        *(f"{name}.{suffix}" for name in ("figure1a", "figure1b", "curves_walker") for suffix in ("png", "svg")),
+        *("table.csv", "table.md", "other_settings.csv", "verdicts.csv", "controls.csv"),
+        *("table.json", "table.tex", "report.html"),
+        *(
+            f"{name}.{suffix}"
+            for name in ("figure1a", "figure1b", "across_seeds", "curves_walker", "strips_walker")
+            for suffix in ("png", "svg")
+        ),
     }
     assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000
+
+
+def test_partial_damaged_and_mixed_folders_are_reported_with_a_remark_each(
+    results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=0, returns=[-10.0] * 50)  # 1 of 7
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=1, returns=None)
+    (write_run(task="reacher", algorithm="bc", trajectories=4, seed=2) / "evaluation.csv").write_text("damaged")
+    write_run(task="reacher", algorithm="bc", trajectories=4, seed=3, settings="iterations-5", iterations=5)
+    write_run(trajectories=4, returns=[50.0] * 50)
+    (write_run(trajectories=11, returns=[50.0] * 50) / "curve.csv").write_text("damaged")
+    (results / "experts").mkdir()
+    (results / "experts" / "walker.csv").write_text("damaged")
+    report = write_report(results, tmp_path, baselines)
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["seeds"].sum() == 3
+    assert table.loc[(table["task"] == "reacher") & (table["seeds"] > 0), "mean"].tolist() == [-10.0]
+    expected = (
+        "is skipped: evaluation.csv",
+        "1 incomplete run (no evaluation.csv) not counted: task=reacher",
+        "1 run with other settings than the paper's (settings=iterations-5: 1) is not in the table",
+        "is in the table, but not in the learning curves: curve.csv",
+        "the walker expert's learning curve is not shown",
+        "no statistics across tasks",
+    )
+    assert len(report.remarks) == len(expected)
+    for remark, part in zip(report.remarks, expected, strict=True):
+        assert part in remark
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("is skipped: evaluation.csv") == 1
+    assert "1/7 seeds x 50" in page
 
 
 def test_files_of_an_earlier_report_are_named(results: Path, tmp_path: Path, baselines: pd.DataFrame) -> None:

@@ -17,7 +17,6 @@ from gailbench.report.table import (
     paper_table,
     run_scores,
     table_csv,
-    table_markdown,
     table_remarks,
 )
 
@@ -97,7 +96,6 @@ def test_sizes_and_algorithms_that_only_we_have_follow_the_tasks_own(
     assert len(table) == 138
     assert list(walker["algorithm"][-2:]) == ["mine", "gail"]
     assert _lines(table_csv(table), "walker,gail,0,50") == ["walker,gail,0,50,1,1,5,0,0.05,,,"]
-    assert "| Task | Trajectories | BC | FEM | GTAL | GAIL | mine |" in table_markdown(table, baselines)
 
 
 def test_other_settings_never_share_a_cell_with_the_papers(
@@ -130,34 +128,3 @@ def test_mixed_experts_are_pooled_and_said(results: Path, write_run: WriteRun, b
     assert len(remarks) == 1
     assert remarks[0].startswith("walker, GAIL, 11 trajectories, settings=paper: runs with different expert")
     assert "aaaaaaaa, bbbbbbbb" in remarks[0]
-
-
-def test_markdown_puts_ours_above_the_papers_and_says_how_many_seeds(
-    results: Path, write_run: WriteRun, baselines: pd.DataFrame
-) -> None:
-    for seed in range(3):
-        write_run(task="cartpole", trajectories=4, seed=seed, returns=[200.0])
-    write_run(task="walker", returns=[4000.0, 5000.0])
-    text = table_markdown(paper_table(load_results(results), baselines), baselines)
-    (row,) = [line for line in text.splitlines() if "(3/7 seeds)" in line]
-    cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    assert cells[1:3] == ["4", "–<br>paper 169.2 ± 59.8"]  # noqa: RUF001
-    assert cells[-1] == "200.0 ± 0.0 (3/7 seeds)<br>paper 200.0 ± 0.0"
-    assert "| 4500.0 ± 500.0 (1 seed)<br>paper 6850.3 ± 39.2 |" in text
-    assert "| 45.00 / 1.02 |" in text
-    assert "No runs yet: acrobot, mountaincar, reacher, halfcheetah, hopper, ant, humanoid." in text
-
-
-def test_reachers_entropy_weights_have_a_table_of_their_own(
-    results: Path, write_run: WriteRun, baselines: pd.DataFrame
-) -> None:
-    write_run(task="walker", returns=[1.0])
-    for number, settings in enumerate(("paper", "entropy_weight-0.001", "entropy_weight-0.01"), start=1):
-        write_run(task="reacher", trajectories=4, settings=settings, returns=[-float(number)])
-    text = table_markdown(paper_table(load_results(results), baselines), baselines)
-    lines = text.splitlines()
-    start = lines.index("| Task | Trajectories | BC | GAIL λ = 0 | GAIL λ = 0.001 | GAIL λ = 0.01 |")
-    cells = lines[start + 2].split(" | ")
-    assert cells[0] == "| reacher"
-    assert [cell.split(" ")[0] for cell in cells[3:]] == ["-1.00", "-2.00", "-3.00"]
-    assert "paper -67.23 ± 88.99" in cells[3]

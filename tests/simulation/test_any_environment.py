@@ -167,9 +167,39 @@ def test_unsupported_spaces_are_named(environment, space):
     assert "\n" not in message
 
 
-def test_a_state_that_cannot_be_saved_is_refused():
-    simulator = make("Pendulum-v1", 10, 1, np.random.default_rng(0))
-    with pytest.raises(NotImplementedError):
-        simulator.state()
-    with pytest.raises(NotImplementedError):
-        simulator.load_state({})
+@pytest.mark.filterwarnings("ignore:.*out of date")
+def test_environments_outside_active_may_end_and_never_disturb_the_others():
+    """Gymnasium's vector API steps all environments and forbids steps after an end: idle ones must start over."""
+    seeds = np.array([3, 4, 5])
+
+    class Seeds:
+        """Draws the same seeds whenever asked."""
+
+        def integers(self, *_, size):
+            return seeds[:size]
+
+    apart = make("CartPole-v0", 100, 3, Seeds())
+    beside = make("CartPole-v0", 100, 3, Seeds())
+    assert np.array_equal(apart.observations, beside.observations)
+    active = np.array([True, False, True])
+    idle_ends = ends = 0
+    for _ in range(150):
+        everything, some = apart.step(np.array([1, 1, 0])), beside.step(np.array([1, 0, 0]), active)
+        for name in ("observations", "rewards", "terminated", "truncated"):
+            assert np.array_equal(getattr(everything, name)[active], getattr(some, name)[active]), name
+        assert np.array_equal(apart.observations[active], beside.observations[active])
+        assert np.array_equal(apart.times[active], beside.times[active])
+        idle_ends += int(some.terminated[1])
+        ends += int(some.terminated[active].sum())
+    assert idle_ends > 5
+    assert ends > 10
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+def test_idle_environments_may_reach_the_time_limit():
+    simulator = make("Pendulum-v1", 5, 2, np.random.default_rng(0))
+    for _ in range(17):
+        simulator.step(np.zeros((2, 1)), np.array([True, False]))
+    assert simulator.times[0] == 17 % 5
+    simulator.restart()
+    assert simulator.times.tolist() == [0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -81,3 +82,67 @@ def test_episodes_without_termination_last_the_whole_horizon(environment):
     truncated = [simulator.step(actions).truncated for _ in range(27)]
     assert np.flatnonzero([t.all() for t in truncated]).tolist() == [8, 17, 26]
     assert np.flatnonzero([t.any() for t in truncated]).tolist() == [8, 17, 26]
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Hopper-v5", "Pendulum-v1"])
+def test_a_restart_begins_every_episode_anew_from_the_generator(environment):
+    def starts(seed):
+        simulator = make(environment, 50, 3, np.random.default_rng(seed))
+        first = simulator.observations.copy()
+        actions = np.ones(3, dtype=np.intp) if simulator.discrete else np.ones((3, simulator.action_dim))
+        for _ in range(4):
+            simulator.step(actions)
+        assert simulator.times.tolist() == [4, 4, 4]
+        simulator.restart()
+        assert simulator.times.tolist() == [0, 0, 0]
+        return np.concatenate((first, simulator.observations))
+
+    assert np.array_equal(starts(0), starts(0))
+    assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 12
+
+
+def test_environments_outside_active_are_never_reset():
+    simulator = make("CartPole-v1", 200, 2, np.random.default_rng(0))
+    ended, resets = 0, []
+    reset = simulator.physics.reset
+
+    def noting(rows, generator):
+        resets.extend(rows.tolist())
+        return reset(rows, generator)
+
+    simulator.physics.reset = noting
+    for _ in range(60):
+        ended += simulator.step(np.array([1, 1]), np.array([False, True])).terminated[1]
+    assert resets == [1] * ended
+    assert ended > 3
+
+
+@pytest.mark.parametrize("environment", ["Hopper-v5", "HalfCheetah-v5", "Humanoid-v5", "Reacher-v5"])
+def test_mujoco_environments_outside_active_are_not_stepped(environment, monkeypatch):
+    whole, part = (make(environment, 50, 4, np.random.default_rng(0)) for _ in range(2))
+    stepped = []
+    mj_step = mujoco.mj_step
+
+    def noting(model, data, *arguments):
+        stepped.append(data)
+        return mj_step(model, data, *arguments)
+
+    monkeypatch.setattr(mujoco, "mj_step", noting)
+    datas = part.physics.datas
+    before = [(data.time, data.qpos.copy(), data.qvel.copy(), data.ctrl.copy()) for data in datas]
+    active = np.array([True, False, True, False])
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        actions = rng.standard_normal((4, whole.action_dim))
+        everything = whole.step(actions)
+        stepped.clear()
+        some = part.step(np.where(active[:, None], actions, 1e9), active)
+        assert [id(data) for data in stepped] == [id(datas[0]), id(datas[2])]
+        for name in ("observations", "rewards", "terminated", "truncated"):
+            assert np.array_equal(getattr(everything, name)[active], getattr(some, name)[active]), name
+        assert np.isfinite(some.observations).all()
+    for row in (1, 3):
+        data = datas[row]
+        for now, then in zip((data.time, data.qpos, data.qvel, data.ctrl), before[row], strict=True):
+            assert np.array_equal(now, then)
+    assert datas[0].time > 0

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from gailbench.simulation import CLASSIC, MUJOCO, make
-from gailbench.simulation.mujoco import action_bounds
 from gailbench.tasks import TASKS
 
 HORIZONS = {task.environment: task.horizon for task in TASKS.values()}
@@ -75,10 +74,10 @@ def compare_classic_steps(environment, horizon, steps, choose):
     references = [reference(environment, horizon) for _ in range(N)]
     terminations = truncations = 0
     for _ in range(steps):
-        before = simulator.state()["physics"]
+        before = simulator.physics._state.copy()
         actions = choose(simulator)
         step = simulator.step(actions)
-        after = simulator.state()["physics"]
+        after = simulator.physics._state.copy()
         for row, env in enumerate(references):
             env.unwrapped.state = before[:, row].copy()
             observation, reward, terminated, truncated, _ = env.step(int(actions[row]))
@@ -138,7 +137,7 @@ def test_classic_steps_equal_gymnasium_at_the_bounds_of_their_states(environment
     simulator = make(environment, 200, len(states), np.random.default_rng(0))
     env = reference(environment, 200)
     for action in range(simulator.action_dim):
-        simulator.load_state({**simulator.state(), "physics": np.array(states).T})
+        simulator.physics._state = np.array(states).T
         step = simulator.step(np.full(len(states), action))
         for row, state in enumerate(states):
             env.reset()
@@ -157,7 +156,7 @@ def test_spaces_are_gymnasiums(environment):
     if simulator.discrete:
         assert simulator.action_dim == env.action_space.n
     else:
-        low, high = action_bounds(environment)
+        low, high = simulator.physics.model.actuator_ctrlrange.T
         assert simulator.action_dim == env.action_space.shape[0]
         np.testing.assert_array_equal(low.astype(np.float32), env.action_space.low)
         np.testing.assert_array_equal(high.astype(np.float32), env.action_space.high)

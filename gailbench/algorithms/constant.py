@@ -1,0 +1,25 @@
+"""A constant reward of the task's sign: a control of ours, not the paper's.
+
+Nothing is learned from an expert. Where a positive reward comes with every step the policy learns to stay alive,
+where a negative one does it learns to end the episode; what that scores on the true reward is no imitation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.algorithms.reward import FixedReward
+from gailbench.sampling import Batch
+from gailbench.tasks import RewardSign
+
+
+class Constant(FixedReward):
+    """1 for every pair, or -1 where the task's rewards are negative."""
+
+    def __init__(self, expert: object, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+        self._value = 1.0 if reward_sign == "positive" else -1.0
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Rewards (T, N)."""
+        return np.full(batch.rewards.shape, self._value)

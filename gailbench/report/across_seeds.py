@@ -1,0 +1,196 @@
+"""Statistics over training runs and tasks: interquartile means, probabilities of improvement, performance profiles.
+
+After Agarwal et al. (2021), with scipy. A score is a run's normalized mean. Sizes are compared by rank, since tasks
+have different ones. Tasks weigh the same however many runs they have: with n of them, each of a task's runs counts
+L / n times, L a common multiple. Intervals are percentiles of a bootstrap that draws runs anew within each task; a
+task with one run has nothing to draw from.
+
+Legend: K tasks, each with n runs (the last axis; leading axes are bootstrap resamples).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from gailbench.tasks import ALGORITHMS, TASKS
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+SEED = 0
+RANKS = ("smallest", "second", "third", "largest")
+THRESHOLDS = np.round(np.linspace(-0.2, 1.2, 57), 3)  # of the performance profiles
+SOME_SEEDS = "the interval is too narrow: tasks with one run add no spread to it"
+ONE_SEED = "no interval: every task has one run, which says nothing about other seeds"
+
+Samples = Sequence[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its interval; NaN bounds where there is none, and why."""
+
+    value: float
+    low: float
+    high: float
+    note: str
+
+
+def rank(task: str, trajectories: int) -> str | None:
+    """Return the rank of a size among a task's; a task of three sizes has no third. None for other sizes."""
+    sizes = TASKS[task].sizes if task in TASKS else ()
+    if trajectories not in sizes:
+        return None
+    position = sizes.index(trajectories)
+    return RANKS[-1] if position == len(sizes) - 1 else RANKS[position]
+
+
+def balanced(samples: Samples) -> NDArray[np.float64]:
+    """Return all tasks' runs side by side, (..., K * L), each task weighing the same."""
+    length = math.lcm(*(sample.shape[-1] for sample in samples))
+    return np.concatenate([np.repeat(s, length // s.shape[-1], axis=-1) for s in samples], axis=-1)
+
+
+def interquartile_mean(samples: Samples) -> NDArray[np.float64]:
+    """Mean of the middle half of the scores, (...)."""
+    return np.asarray(stats.trim_mean(balanced(samples), 0.25, axis=-1))
+
+
+def probability_of_improvement(first: Samples, second: Samples) -> NDArray[np.float64]:
+    """P(a run of the first scores above one of the second), ties counting half, averaged over tasks, (...).
+
+    Per task this is the Mann-Whitney statistic divided by the number of pairs.
+    """
+    wins = []
+    for x, y in zip(first, second, strict=True):
+        difference = x[..., :, np.newaxis] - y[..., np.newaxis, :]
+        wins.append(((difference > 0) + 0.5 * (difference == 0)).mean(axis=(-2, -1)))
+    return np.mean(wins, axis=0)
+
+
+def share_above(samples: Samples, threshold: float) -> NDArray[np.float64]:
+    """Fraction of the scores above a threshold, (...): a point of the performance profile."""
+    return (balanced(samples) > threshold).mean(axis=-1)
+
+
+def estimate(statistic: Callable[[list[Any]], NDArray[np.float64]], samples: Samples) -> Estimate:
+    """Return a statistic of several tasks' runs with its 95 % stratified bootstrap interval.
+
+    Args:
+        statistic: Takes arrays (..., n), one per sample, and returns (...).
+        samples: (n,) each; those of one run stay as they are in every resample.
+    """
+    value = float(statistic(list(samples)))
+    several = [index for index, sample in enumerate(samples) if len(sample) > 1]
+    if not several:
+        return Estimate(value, math.nan, math.nan, ONE_SEED)
+
+    def of_drawn(*drawn: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        every: list[Any] = []
+        resampled = iter(drawn)
+        for index, sample in enumerate(samples):
+            if index in several:
+                every.append(next(resampled))
+            else:
+                every.append(np.broadcast_to(sample, (*drawn[0].shape[:-1], len(sample))))
+        return statistic(every)
+
+    found = stats.bootstrap(
+        tuple(samples[index] for index in several),
+        of_drawn,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        paired=False,
+        vectorized=True,
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return Estimate(value, float(found.low), float(found.high), "" if len(several) == len(samples) else SOME_SEEDS)
+
+
+@dataclass(frozen=True)
+class AcrossSeeds:
+    """The statistics as tidy frames.
+
+    Attributes:
+        iqm: rank, method, tasks (names), runs, value, low, high, note.
+        improvement: rank, method (what GAIL is compared with), tasks, value, low, high, note.
+        profiles: method, threshold, value: over all sizes.
+        remarks: What was left out.
+    """
+
+    iqm: pd.DataFrame
+    improvement: pd.DataFrame
+    profiles: pd.DataFrame
+    remarks: list[str]
+
+
+def across_seeds(scores: pd.DataFrame) -> AcrossSeeds:
+    """Compute the statistics from `run_scores` of the runs in the table.
+
+    The paper's algorithms are compared over the tasks that all of them have (so without reacher, which FEM and GTAL
+    lack); an added method over those of these tasks that it has.
+    """
+    scores = scores[scores["normalized_mean"].notna() & (scores["entropy_weight"].fillna(0) == 0)]
+    ranks = [rank(*cell) for cell in zip(scores["task"], scores["trajectories"], strict=True)]
+    scores = scores.assign(rank=pd.Series(ranks, index=scores.index, dtype="object")).dropna(subset="rank")
+    runs = {key: group["normalized_mean"].to_numpy() for key, group in scores.groupby(["rank", "algorithm", "task"])}
+    present = [name for name in ALGORITHMS if name in set(scores["algorithm"])]
+    algorithms = [*present, *sorted(set(scores["algorithm"]) - set(ALGORITHMS))]
+
+    def common(size: str, *names: str) -> list[str]:
+        """Tasks with runs of all the paper's present algorithms and of these."""
+        return [task for task in TASKS if all((size, name, task) in runs for name in {*present, *names})]
+
+    iqm, improvement, profiles = [], [], []
+    for size in RANKS:
+        for name in algorithms:
+            tasks = common(size, name)
+            if not tasks:
+                continue
+            samples = [runs[size, name, task] for task in tasks]
+            found = estimate(interquartile_mean, samples)
+            count = sum(map(len, samples))
+            iqm.append((size, heading(name), ", ".join(tasks), count, *_fields(found)))
+    for size in (*RANKS, "all sizes"):
+        for name in algorithms:
+            if name == "gail" or "gail" not in present:
+                continue
+            pairs = [(s, t) for s in (RANKS if size == "all sizes" else (size,)) for t in common(s, name)]
+            if not pairs:
+                continue
+            first = [runs[s, "gail", t] for s, t in pairs]
+            second = [runs[s, name, t] for s, t in pairs]
+            found = estimate(_improvement(len(first)), [*first, *second])
+            names = ", ".join(dict.fromkeys(task for _, task in pairs))
+            improvement.append((size, heading(name), names, *_fields(found)))
+    for name in algorithms:
+        if samples := [runs[size, name, task] for size in RANKS for task in common(size, name)]:
+            values = (balanced(samples)[:, np.newaxis] > THRESHOLDS).mean(axis=0)
+            profiles += [(heading(name), float(t), float(v)) for t, v in zip(THRESHOLDS, values, strict=True)]
+    return AcrossSeeds(
+        pd.DataFrame(iqm, columns=["rank", "method", "tasks", "runs", "value", "low", "high", "note"]),
+        pd.DataFrame(improvement, columns=["rank", "method", "tasks", "value", "low", "high", "note"]),
+        pd.DataFrame(profiles, columns=["method", "threshold", "value"]),
+        [] if iqm or scores.empty else ["no statistics across tasks: no task has runs of all the algorithms at a size"],
+    )
+
+
+def heading(algorithm: str) -> str:
+    """Return an algorithm's heading: the paper's in capitals."""
+    return algorithm.upper() if algorithm in ALGORITHMS else algorithm
+
+
+def _improvement(number: int) -> Callable[[list[Any]], NDArray[np.float64]]:
+    return lambda samples: probability_of_improvement(samples[:number], samples[number:])
+
+
+def _fields(found: Estimate) -> tuple[float, float, float, str]:
+    return found.value, found.low, found.high, found.note

@@ -1,0 +1,75 @@
+"""Controls beside the algorithms: the random policy, the expert, and TRPO on a constant reward.
+
+The last one learns nothing from demonstrations, only that an episode should go on (or end); what it scores is what
+survival alone is worth. It is ours, not the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from gailbench import experts
+from gailbench.paper import published_baselines
+from gailbench.report.load import Results, subset
+from gailbench.report.table import normalize, pool
+from gailbench.tasks import CONSTANT, TASKS
+
+CONTROLS = {"random": "random policy", "expert": "expert (stochastic)", CONSTANT: "constant reward (ours)"}
+CONTROL_COLUMNS = [
+    "task",
+    "control",
+    "seeds",
+    "episodes",
+    "mean",
+    "std",
+    "normalized_mean",
+    "paper_mean",
+    "paper_std",
+]
+
+
+def controls_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
+    """Return CONTROL_COLUMNS for every task and control; what is not known is NaN, counts are then 0.
+
+    Random and expert have no training runs in the results, so no seeds; paper_mean and paper_std are Table 1's.
+    """
+    runs = results.runs
+    constant = pool(subset(results, runs["of_paper"] & (runs["algorithm"] == CONSTANT)), ["task"]).set_index("task")
+    paper = published_baselines()
+    rows: list[dict[str, Any]] = []
+    for task in TASKS:
+        card = experts.card(task) or {}
+        random = experts.random_returns().get(task, {})
+        known: dict[str, dict[str, Any]] = {
+            "random": {
+                "episodes": random.get("episodes", 0),
+                "mean": baselines["random_mean"].get(task, math.nan),
+                "std": random.get("std", math.nan),
+            },
+            "expert": {
+                "episodes": card.get("episodes", 0),
+                "mean": baselines["expert_mean"].get(task, math.nan),
+                "std": card.get("stochastic_std", math.nan),
+            },
+            CONSTANT: {str(key): value for key, value in constant.loc[task].items()} if task in constant.index else {},
+        }
+        for control, values in known.items():
+            published = control != CONSTANT and task in paper.index
+            rows.append(
+                {
+                    "task": task,
+                    "control": control,
+                    "seeds": int(values.get("seeds", 0)),
+                    "episodes": int(values.get("episodes", 0)),
+                    "mean": values.get("mean", math.nan),
+                    "std": values.get("std", math.nan),
+                    "paper_mean": paper.loc[task, f"{control}_mean"] if published else math.nan,
+                    "paper_std": paper.loc[task, f"{control}_std"] if published else math.nan,
+                }
+            )
+    table = pd.DataFrame(rows)
+    table["normalized_mean"] = normalize(table["mean"], table["task"], baselines)
+    return table[CONTROL_COLUMNS]

@@ -1,0 +1,242 @@
+"""The HTML page: one file that needs nothing else, made from the templates beside this module.
+
+Jinja escapes every name that comes from a file; the data for the charts is JSON in a script element that no text can
+end early, and the script puts labels into the page as text only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gailbench.paper import published_baselines
+from gailbench.report import text
+from gailbench.report.across_seeds import RANKS
+from gailbench.report.controls import CONTROLS
+from gailbench.report.data import plain, records
+from gailbench.report.findings import Findings, command, runs_of
+from gailbench.report.load import ADDED, DIAGNOSTICS
+from gailbench.report.styles import styles_of
+from gailbench.report.table import OTHER_COLUMNS
+from gailbench.report.verdicts import MARGIN
+from gailbench.tasks import CONSTANT
+
+POINTS = 60  # of a curve; a panel is a few hundred pixels wide
+QUANTITIES = ("return_mean", *DIAGNOSTICS)
+WORDS = {
+    "matches": "matches the paper",
+    "better": "better than the paper",
+    "worse": "worse than the paper",
+    "open": "open",
+    "": "no runs",
+}
+
+
+def page(findings: Findings) -> str:
+    """Return the page."""
+    environment = Environment(
+        loader=PackageLoader("gailbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys in their order
+    environment.filters |= {"score": text.score, "with_interval": text.with_interval}
+    assert environment.loader is not None
+
+    def raw(name: str) -> Markup:
+        assert environment.loader is not None
+        return Markup(environment.loader.get_source(environment, name)[0])
+
+    tasks = list(findings.table["task"].drop_duplicates())
+    names = [str(name) for name in findings.table["method"].drop_duplicates()]
+    layout = text.blocks(findings.table, tasks)
+    return environment.get_template("page.html").render(
+        style=raw("page.css"),
+        script=raw("page.js"),
+        findings=findings,
+        blocks=[_block(block) for block in layout],
+        tasks=tasks,
+        algorithms=list(findings.table["algorithm"].drop_duplicates()),
+        styles=_styles(names),
+        words=WORDS,
+        symbols=text.SYMBOLS,
+        margin=MARGIN,
+        iqm=_estimates(findings.across.iqm),
+        improvement=_estimates(findings.across.improvement),
+        controls=_controls(findings),
+        others=[
+            {
+                **row,
+                "returns": text.mean_and_std(_float(row["mean"]), _float(row["std"])),
+                "normalized": text.score(_float(row["normalized_mean"])),
+            }
+            for row in records(findings.others[OTHER_COLUMNS])
+        ],
+        data=_data(findings, names),
+    )
+
+
+def _block(block: text.Block) -> dict[str, Any]:
+    headings = []
+    for index, method in enumerate(block.methods):
+        cells = [row.cells[index] for row in block.rows]
+        headings.append({"method": method, "algorithm": next(c["algorithm"] for c in cells if c is not None)})
+    return {
+        "headings": headings,
+        "rows": [
+            {
+                "task": row.task,
+                "trajectories": row.trajectories,
+                "cells": [None if cell is None else _cell(cell) for cell in row.cells],
+            }
+            for row in block.rows
+        ],
+    }
+
+
+def _cell(cell: pd.Series) -> dict[str, Any]:
+    return {
+        "number": cell.name,
+        "method": cell["method"],
+        "algorithm": cell["algorithm"],
+        "verdict": cell["verdict"],
+        "sort": plain(cell["normalized_mean"]),
+        "score": text.score(cell["normalized_mean"]),
+        "returns": text.mean_and_std(cell["mean"], cell["std"]),
+        "seeds": text.seeds(cell) if cell["seeds"] else "",
+        "partial": bool(cell["seeds"]) and cell["seeds"] < cell["training_runs"],
+        "paper_score": text.score(cell["paper_normalized_mean"]),
+        "paper": text.mean_and_std(cell["paper_mean"], cell["paper_std"]),
+    }
+
+
+def _estimates(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return a table of estimates: methods, and per rank its cells, tasks and notes."""
+    methods = list(frame["method"].drop_duplicates())
+    rows = []
+    for rank, of_rank in frame.groupby("rank", sort=False):
+        cells = {row["method"]: text.with_interval(row["value"], row["low"], row["high"]) for row in _rows(of_rank)}
+        rows.append(
+            {
+                "rank": rank,
+                "cells": [cells.get(method, text.NOTHING) for method in methods],
+                "tasks": of_rank["tasks"].iloc[0],
+                "notes": "; ".join(note for note in of_rank["note"].drop_duplicates() if note),
+            }
+        )
+    return {"methods": methods, "rows": rows}
+
+
+def _controls(findings: Findings) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": row["task"],
+            "name": CONTROLS[row["control"]],
+            "returns": text.mean_and_std(row["mean"], row["std"]),
+            "episodes": row["episodes"] or text.NOTHING,
+            "normalized": text.score(row["normalized_mean"]),
+            "paper": text.mean_and_std(row["paper_mean"], row["paper_std"]),
+        }
+        for row in _rows(findings.controls)
+    ]
+
+
+def _styles(methods: list[str]) -> dict[str, str]:
+    """Return each method's color; black becomes the color of the text, which a dark page turns white."""
+    return {name: "var(--ink)" if color == "#000000" else color for name, (color, _) in styles_of(methods).items()}
+
+
+def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
+    """Return what the charts and the details of a cell are drawn from."""
+    returns = {run: values.to_numpy() for run, values in findings.results.returns.groupby("run")["return"]}
+    scores = findings.scores.set_index("run")
+    curves = {int(str(run)): _curve(curve) for run, curve in findings.curves.groupby("run")}
+    paper = published_baselines()
+    cells = []
+    for number, cell in findings.table.iterrows():
+        runs = runs_of(cell, findings.results.runs)
+        cells.append(
+            {
+                "number": number,
+                **{key: plain(cell[key]) for key in ("task", "method", "algorithm", "trajectories", "seeds")},
+                **{key: plain(cell[key]) for key in ("verdict", "reason", "episodes", "training_runs")},
+                "mean": _short(cell["mean"]),
+                "std": _short(cell["std"]),
+                "score": _short(cell["normalized_mean"]),
+                "paper_mean": _short(cell["paper_mean"]),
+                "paper_std": _short(cell["paper_std"]),
+                "paper_score": _short(cell["paper_normalized_mean"]),
+                "difference": [_short(cell[key]) for key in ("difference", "low", "high")],
+                "command": command(cell, runs),
+                "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),
+                "runs": [
+                    {
+                        "seed": int(run["seed"]),
+                        "mean": _short(scores.loc[run["run"], "mean"]),
+                        "score": _short(scores.loc[run["run"], "normalized_mean"]),
+                        "returns": [_short(value) for value in returns[run["run"]]],
+                        "curve": curves.get(run["run"]),
+                    }
+                    for run in _rows(runs)
+                ],
+            }
+        )
+    constant = findings.controls[findings.controls["control"] == CONSTANT].set_index("task")["mean"]
+    tasks = {
+        task: {
+            "random": _short(findings.baselines["random_mean"].get(task, math.nan)),
+            "expert": _short(findings.baselines["expert_mean"].get(task, math.nan)),
+            "constant": _short(constant.get(task, math.nan)),
+            "paper_expert": _short(paper["expert_mean"].get(task, math.nan)),
+        }
+        for task in findings.table["task"].drop_duplicates()
+    }
+    return {
+        "cells": cells,
+        "tasks": tasks,
+        "styles": _styles(methods),
+        "words": WORDS,
+        "ranks": list(RANKS),
+        "iqm": records(findings.across.iqm),
+        "profiles": {
+            name: [[_short(row["threshold"]), _short(row["value"])] for row in _rows(profile)]
+            for name, profile in findings.across.profiles.groupby("method", sort=False)
+        },
+        "experts": {task: _curve(curve) for task, curve in findings.expert_curves.items()},
+    }
+
+
+def _curve(curve: pd.DataFrame) -> dict[str, list[float | None]]:
+    """Return a learning curve as averages of consecutive iterations, steps in millions."""
+    columns = [name for name in QUANTITIES if name in curve and curve[name].notna().any()]
+    values = curve[["steps", *columns]].to_numpy(dtype=np.float64)
+    size = max(1, math.ceil(len(values) / POINTS))
+    averaged = np.array([_mean(values[start : start + size]) for start in range(0, len(values), size)])
+    averaged[:, 0] /= 1e6
+    return {name: [_short(v, 4) for v in averaged[:, i]] for i, name in enumerate(["steps", *columns])}
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Column means that skip what is missing, NaN where everything is."""
+    known = ~np.isnan(rows)
+    counts = known.sum(axis=0)
+    return np.where(counts > 0, np.where(known, rows, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def _short(value: float, digits: int = 6) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.{digits}g}")
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame.to_dict("records")

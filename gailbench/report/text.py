@@ -1,0 +1,87 @@
+"""How numbers and layouts look in the text formats: shared by Markdown, LaTeX and the page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gailbench.report.table import by_rank
+from gailbench.tasks import ALGORITHMS, TASKS
+
+NOTHING = "\N{EN DASH}"  # what a table shows for a missing value
+SYMBOLS = {"matches": "✓", "better": "▲", "worse": "▼", "open": "?", "": ""}
+LEGEND = "✓ matches, ▲ better, ▼ worse, ? open"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a laid out table: a task at a size, and the cell (a row of the frame) under each heading."""
+
+    task: str
+    trajectories: int
+    cells: list[pd.Series | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table as the paper lays it out: algorithms side by side."""
+
+    methods: list[str]
+    rows: list[Row]
+
+
+def blocks(table: pd.DataFrame, tasks: list[str]) -> list[Block]:
+    """Lay out the cells of these tasks, one block per set of columns: reacher's are its own."""
+    layouts: dict[bool, list[str]] = {}
+    for task in tasks:
+        layouts.setdefault(task in TASKS and TASKS[task].algorithms != ALGORITHMS, []).append(task)
+    return [_block(table[table["task"].isin(members)]) for members in layouts.values()]
+
+
+def _block(table: pd.DataFrame) -> Block:
+    methods = list(table.sort_values(["algorithm", "entropy_weight"], key=by_rank)["method"].drop_duplicates())
+    rows = []
+    for task, of_task in table.groupby("task", sort=False):
+        for trajectories, of_size in of_task.groupby("trajectories"):
+            cells = {row["method"]: row for _, row in of_size.iterrows()}
+            rows.append(Row(str(task), int(str(trajectories)), [cells.get(name) for name in methods]))
+    return Block(methods, rows)
+
+
+def seeds(row: pd.Series) -> str:
+    """Return seeds x trajectories of each: `3/7 seeds x 50` where the paper has more, else `1 seed x 50`."""
+    wanted = row["training_runs"]
+    number = f"{row['seeds']}/{wanted:.0f}" if row["seeds"] < wanted else str(row["seeds"])
+    of_each, rest = divmod(row["episodes"], row["seeds"])
+    return f"{number} seed{'' if number == '1' else 's'} x {'about ' if rest else ''}{of_each}"
+
+
+def mean_and_std(mean: float, std: float) -> str:
+    """Both with two decimals where the mean is small (reacher's returns are around -4), else with one."""
+    if math.isnan(mean):
+        return NOTHING
+    decimals = _decimals(mean)
+    return f"{mean:.{decimals}f}" if math.isnan(std) else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def score(value: float) -> str:
+    """A normalized score, or a probability."""
+    return NOTHING if math.isnan(value) else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """`0.97 [0.95, 0.98]`, without brackets where there is no interval."""
+    return score(value) if math.isnan(low) else f"{score(value)} [{score(low)}, {score(high)}]"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`, `2 trajectories`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
+def _decimals(value: float) -> int:
+    return 2 if abs(value) < 100 else 1
