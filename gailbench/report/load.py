@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def load_results(results: Path) -> Results:
     if not runs:
         absent = "" if (results / "runs").is_dir() else " (it has no folder 'runs')"
         remarks.insert(0, f"no complete runs in the results folder{absent}")
+    remarks += _set_apart(runs)
     lengths = [len(evaluation) for evaluation in returns]
     return Results(
         runs=pd.DataFrame(runs, columns=list(_RUN_TYPES)).astype(_RUN_TYPES),
@@ -105,6 +107,33 @@ def load_results(results: Path) -> Results:
         ),
         remarks=remarks,
     )
+
+
+def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
+    """Take runs that learned from other demonstrations, or another expert's, than most runs of their task out of the
+    paper's cells, in place: they get a settings name that says so. Return a remark for each task with such runs."""
+    remarks = []
+    sources = ("demonstrations", "expert")
+    for task in dict.fromkeys(run["task"] for run in runs):
+        learned = [run for run in runs if run["task"] == task and run["of_paper"] and run["algorithm"] != CONSTANT]
+        kinds = Counter(tuple(run[f"{source}_sha256"] for source in sources) for run in learned)
+        if len(kinds) < 2:
+            continue
+        usual = kinds.most_common(1)[0][0]
+        for run in learned:
+            differing = [
+                f"{source}-{run[f'{source}_sha256'][:8]}"
+                for source, hash_of_most in zip(sources, usual, strict=True)
+                if run[f"{source}_sha256"] != hash_of_most
+            ]
+            if differing:
+                kept = [] if run["settings"] == "paper" else [run["settings"]]
+                run |= {"settings": ",".join(sorted([*kept, *differing])), "of_paper": False}
+        remarks.append(
+            f"{_count(sum(kinds.values()) - kinds[usual], 'run')} of {task} learned from other demonstrations or "
+            "another expert than most, cannot be compared with them, and stand apart"
+        )
+    return remarks
 
 
 def subset(results: Results, chosen: pd.Series) -> Results:

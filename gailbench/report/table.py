@@ -144,17 +144,6 @@ def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
             f"{number} {'run' if number == 1 else 'runs'} with other settings than the paper's ({counts}) "
             f"{'is' if number == 1 else 'are'} not in the table; see other_settings.csv"
         )
-    for (*_, settings), runs in results.runs.groupby([*CELL, "settings"], dropna=False, sort=False):
-        first = runs.iloc[0]
-        for source in ("expert", "demonstrations"):
-            hashes = sorted(runs[f"{source}_sha256"].unique())
-            if len(hashes) > 1:
-                heading = method(first["task"], first["algorithm"], first["entropy_weight"])
-                remarks.append(
-                    f"{first['task']}, {heading}, {first['trajectories']} trajectories, settings={settings}: "
-                    f"runs with different {source}_sha256 ({', '.join(h[:8] for h in hashes)}) are pooled; "
-                    "they are not comparable"
-                )
     unscored = table[(table["seeds"] > 0) & table["normalized_mean"].isna()]
     if len(unscored):
         tasks = ", ".join(unscored["task"].drop_duplicates())

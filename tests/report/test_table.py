@@ -118,13 +118,21 @@ def test_other_settings_never_share_a_cell_with_the_papers(
     ]
 
 
-def test_mixed_experts_are_pooled_and_said(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
-    write_run(seed=0, expert_sha256="a" * 64)
-    write_run(seed=1, expert_sha256="b" * 64)
+@pytest.mark.parametrize("source", ["expert", "demonstrations"])
+def test_runs_that_learned_from_something_else_than_most_stand_apart(
+    source: str, results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for seed in (0, 1):
+        write_run(seed=seed, **{f"{source}_sha256": "a" * 64})
+    write_run(seed=2, **{f"{source}_sha256": "b" * 64})
     loaded = load_results(results)
     table = paper_table(loaded, baselines)
     assert table["seeds"].max() == 2
-    remarks = table_remarks(loaded, table)
-    assert len(remarks) == 1
-    assert remarks[0].startswith("walker, GAIL, 11 trajectories, settings=paper: runs with different expert")
-    assert "aaaaaaaa, bbbbbbbb" in remarks[0]
+    others = other_settings_table(loaded, baselines)
+    assert others["settings"].tolist() == [f"{source}-bbbbbbbb"]
+    assert others["seeds"].tolist() == [1]
+    assert loaded.remarks == [
+        "1 run of walker learned from other demonstrations or another expert than most, cannot be compared with them, "
+        "and stand apart"
+    ]
+    assert any(f"settings={source}-bbbbbbbb: 1" in remark for remark in table_remarks(loaded, table))
