@@ -28,6 +28,18 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
+def _bars(console: Console) -> Progress:
+    """Bars with a count, the time remaining and a note."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
 class GridProgress:
     """Shows a grid's events: one bar for the grid and one for each open run, or a line per finished run."""
 
@@ -39,14 +51,7 @@ class GridProgress:
         self._locked: set[RunSpec] = set()
         self._progress: Progress | None = None
         if console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=console,
-            )
+            self._progress = _bars(console)
             self._grid = self._progress.add_task("all runs", total=total, note="")
 
     def __enter__(self) -> GridProgress:
@@ -114,14 +119,7 @@ class CurveProgress:
         self._every = max(1, iterations // self.LINES)
         self._progress: Progress | None = None
         if console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=console,
-            )
+            self._progress = _bars(console)
             self._bar = self._progress.add_task(name, total=iterations, note="")
 
     def __enter__(self) -> CurveProgress:
