@@ -6,6 +6,7 @@ Legend: K trajectories, M pairs of all of them, O observation, A action.
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-# What reading a damaged or foreign archive can raise: a flipped bit may hit any part of the zip format.
+# What reading a damaged or foreign archive can raise: a flipped bit may hit any part of the zip format, or of an
+# array's header, which NumPy reads as Python source.
 _UNREADABLE = (
     OSError,
+    SyntaxError,
+    tokenize.TokenError,
     ValueError,
     EOFError,
     KeyError,
