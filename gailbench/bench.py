@@ -79,9 +79,9 @@ def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> 
     replay = Replay(task, policy, settings.batch, threads)
     rates: dict[str, list[float]] = {"physics": [], "sampling": [], "training": []}
     for _ in range(rounds):
-        rates["physics"].append(_rate(replay.run))
-        rates["sampling"].append(_rate(lambda: len(learner.sample())))
-        rates["training"].append(_rate(lambda: _steps_of_iteration(learner)))
+        rates["physics"].append(rate(replay.run))
+        rates["sampling"].append(rate(lambda: len(learner.sample())))
+        rates["training"].append(rate(lambda: steps_of_iteration(learner)))
         policy.load_state(state)
     ratios = {
         name: statistics.median(r / p for r, p in zip(rates[name], rates["physics"], strict=True))
@@ -100,14 +100,15 @@ def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> 
     )
 
 
-def _rate(work: Callable[[], int]) -> float:
+def rate(work: Callable[[], int]) -> float:
     """Steps per second of work that returns its steps."""
     started = time.perf_counter()
     steps = work()
     return steps / (time.perf_counter() - started)
 
 
-def _steps_of_iteration(learner: Learner) -> int:
+def steps_of_iteration(learner: Learner) -> int:
+    """Do one iteration; return the steps it made."""
     before = learner.steps
     learner.iterate()
     return learner.steps - before
@@ -196,14 +197,14 @@ class _Recording:
             return sampler.sample(policy, pairs)
         step, reset, steps_done = physics.step, physics.reset, 0
 
-        def noting_step(actions: NDArray[Any], active: NDArray[np.bool_]) -> Any:
+        def noting_step(actions: NDArray[Any]) -> Any:
             nonlocal steps_done
             steps_done += 1
-            return step(actions, active)
+            return step(actions)
 
         def noting_reset(rows: NDArray[np.intp], generator: np.random.Generator) -> Any:
             result = reset(rows, generator)
-            for row in rows:
+            for row in sampler.simulator.rows[rows]:
                 data = physics.datas[row]
                 self._starts[steps_done, int(row)] = (data.qpos.copy(), data.qvel.copy())
             return result
@@ -217,9 +218,12 @@ class _Recording:
         """Step through the actions; return the steps made."""
         physics = self._physics
         if not self._mujoco:
-            active = np.ones(self._actions.shape[1], dtype=bool)
+            generator = stream(0, "bench")
+            physics.start(generator)
             for actions in self._actions:
-                physics.step(actions, active)
+                _, _, terminated, truncated = physics.step(actions)
+                if (ended := np.flatnonzero(terminated | truncated)).size:
+                    physics.reset(ended, generator)
             return int(self._valid.size)
         model, frame_skip, rne = physics.model, physics.rules.frame_skip, physics.rules.contact_forces
         mj_step, mj_rne, starts = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._starts

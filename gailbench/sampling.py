@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gailbench.policy import Policy
-from gailbench.simulation import Simulator, make
+from gailbench.simulation import Simulator, make_physics
 from gailbench.tasks import Task
 
 
@@ -61,6 +61,17 @@ class Batch:
     @cached_property
     def _count(self) -> int:
         return int(self.valid.sum())
+
+    @cached_property
+    def observation_rows(self) -> NDArray[np.float32]:
+        """(B, O): the observations of the valid entries."""
+        rows: NDArray[np.float32] = self.rows(self.observations)
+        return rows
+
+    @cached_property
+    def action_rows(self) -> NDArray[Any]:
+        """(B, A) or (B,): the actions of the valid entries."""
+        return self.rows(self.actions)
 
     @cached_property
     def done(self) -> NDArray[np.bool_]:
@@ -110,7 +121,7 @@ class Sampler:
 
     def __init__(self, task: Task, num_envs: int, generator: np.random.Generator) -> None:
         self.generator = generator
-        self.simulator: Simulator = make(task.environment, task.horizon, num_envs, generator)
+        self.simulator = Simulator(make_physics(task.environment, task.horizon, num_envs), task.horizon, generator)
 
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
@@ -144,29 +155,28 @@ class Sampler:
         # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
         most = simulator.horizon * (1 + -(-pairs // (num_envs * simulator.horizon)))
         shape = (most, num_envs)
-        valid = np.empty(shape, dtype=bool)
-        observations = np.empty((*shape, simulator.observation_dim), dtype=np.float32)
-        outputs = np.empty((*shape, action_dim), dtype=np.float32)
-        actions = np.empty(shape, np.int64) if discrete else np.empty((*shape, action_dim), np.float32)
-        rewards = np.empty(shape)
-        terminated = np.empty(shape, dtype=bool)
-        truncated = np.empty(shape, dtype=bool)
-        times = np.empty(shape, dtype=np.int64)
+        valid = np.zeros(shape, dtype=bool)
+        observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
+        outputs = np.zeros((*shape, action_dim), dtype=np.float32)
+        actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
+        rewards = np.zeros(shape)
+        terminated = np.zeros(shape, dtype=bool)
+        truncated = np.zeros(shape, dtype=bool)
+        times = np.zeros(shape, dtype=np.int64)
         ends = []
         simulator.restart()
-        active, running, sampled, t = np.ones(num_envs, dtype=bool), num_envs, 0, 0
-        while running:
-            noise = None if deterministic else policy.distribution.noise(self.generator, (num_envs,), action_dim)
-            observations[t], times[t], valid[t] = simulator.observations, simulator.times, active
-            actions[t], outputs[t] = actor(observations[t], noise)
-            step = simulator.step(actions[t] if discrete else actions[t].astype(np.float64), active)
-            rewards[t], terminated[t], truncated[t] = step.rewards, step.terminated, step.truncated
+        sampled = t = 0
+        while running := len(simulator.rows):
+            # A slice is much faster to write to than a list of all rows.
+            at = (t, slice(None) if running == num_envs else simulator.rows)
+            noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
+            observations[at], times[at], valid[at] = simulator.observations, simulator.times, True
+            actions[at], outputs[at] = action, _ = actor(observations[at], noise)
             sampled += running
-            if (done := step.done & active).any():
-                ends.append(step.observations[done].astype(np.float32))
-                if sampled >= pairs:
-                    active = active & ~done
-                    running = int(active.sum())
+            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < pairs)
+            rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
+            if step.done.any():
+                ends.append(step.observations[step.done].astype(np.float32))
             t += 1
         return {
             "valid": valid[:t],

@@ -40,6 +40,9 @@ CURVE_COLUMNS = (
     "training_loss",
     "validation_loss",
 )
+# Changes when a training's arithmetic rounds differently: finished results stay valid, but a checkpoint of another
+# arithmetic could not be continued to the bytes of an undisturbed training.
+ARITHMETIC = 2
 Row = dict[str, float]
 
 
@@ -145,6 +148,7 @@ class Training:
             return
         arrays = join({"learner": state, "best": self.best or {}})
         content = {
+            "arithmetic": ARITHMETIC,
             "spec": checkpoint.spec,
             "rows": self.rows,
             "best_row": self.best_row,
@@ -156,13 +160,18 @@ class Training:
         """Continue from a checkpoint.
 
         Raises:
-            GailbenchError: It is damaged, or of another format or spec; this training is then of no use.
+            GailbenchError: It is damaged, or of another format, spec or arithmetic; this training is then of no use.
         """
         arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
         try:
             if content["spec"] != checkpoint.spec:
                 raise GailbenchError(
                     f"{checkpoint.path} is the checkpoint of another training; remove it to start anew"
+                )
+            if content.get("arithmetic") != ARITHMETIC:  # the first versions wrote none
+                raise GailbenchError(
+                    f"{checkpoint.path} was made by a version of gailbench that rounds differently; continue it with "
+                    "that version, or remove it to start anew"
                 )
             self.learner.load_state(part(arrays, "learner"))
             self.best = part(arrays, "best") or None

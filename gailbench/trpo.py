@@ -102,8 +102,14 @@ def generalized_advantages(
     return advantages
 
 
-def conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Solve A x = b for a positive definite product; ends once the residual's norm is below `tolerance` |b|."""
+def conjugate_gradient(
+    matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Solve A x = b for a positive definite product; ends once the residual's norm is below `tolerance` |b|.
+
+    Returns:
+        x and A x, both (P,); the iterations give the latter by the way.
+    """
     x = torch.zeros_like(b)
     residual = b.clone()
     direction = b.clone()
@@ -119,7 +125,7 @@ def conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, iterations
         following = residual @ residual
         direction = residual + (following / squared) * direction
         squared = following
-    return x
+    return x, b - residual
 
 
 def trust_region_step(
@@ -145,9 +151,9 @@ def trust_region_step(
     def damped(v: Tensor) -> Tensor:
         return curvature(v) + settings.damping * v
 
-    direction = conjugate_gradient(damped, gradient, settings.iterations, settings.tolerance)
+    direction, product = conjugate_gradient(damped, gradient, settings.iterations, settings.tolerance)
     # 1/2 s^T H s = limit
-    step = direction * torch.sqrt(2 * settings.limit / (direction @ damped(direction)))
+    step = direction * torch.sqrt(2 * settings.limit / (direction @ product))
     predicted = float(gradient @ step)
     before = flatten(parameters)
     for halvings in range(settings.halvings + 1):
@@ -198,8 +204,8 @@ def policy_step(
         settings: Trust region.
     """
     distribution = policy.distribution
-    observations = torch.from_numpy(policy.standardizer(batch.rows(batch.observations)))
-    actions = torch.from_numpy(batch.rows(batch.actions))
+    observations = torch.from_numpy(policy.standardizer(batch.observation_rows))
+    actions = torch.from_numpy(batch.action_rows)
     old_output = torch.from_numpy(batch.rows(batch.outputs))
     old_free = policy.log_std.detach().clone()
     old_log_probability = torch.from_numpy(batch.rows(batch.log_probabilities))
@@ -262,15 +268,15 @@ class ValueFunction:
 
     def predict_batch(self, batch: Batch) -> Floats:
         """Values (T, N) of a batch's pairs."""
-        return batch.grid(self.predict(batch.rows(batch.observations), batch.rows(batch.times)))
+        return batch.grid(self.predict(batch.observation_rows, batch.rows(batch.times)))
 
     def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator) -> StepOutcome:
         """One trust-region step on the mean squared error against returns (T, N), after the standardizers have
         seen this batch."""
-        self.inputs.update(batch.rows(batch.observations))
+        self.inputs.update(batch.observation_rows)
         observed = batch.rows(returns)[:, None]
         self.targets.update(observed)
-        features = self._features(batch.rows(batch.observations), batch.rows(batch.times))
+        features = self._features(batch.observation_rows, batch.rows(batch.times))
         target = torch.from_numpy(self.targets(observed))
 
         def objective(output: Tensor, rows: slice = slice(None)) -> Tensor:

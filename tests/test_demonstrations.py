@@ -189,7 +189,7 @@ class TestSample:
         policy = Policy(3, 2, True, generator=np.random.default_rng(0))
         d = sample(numbered, policy, "ab", 60, 0)
         assert d.trajectories == 60
-        assert (d.observations[:, 1] == 2).all()  # after the one that environments are made with
+        assert (d.observations[:, 1] == 1).all()
         assert np.array_equal(d.observations[:, 2], d.times)
         assert np.array_equal(d.rewards, 20 + d.times)
         # The next observation carries the same episode's label, and one step more, at its end too.

@@ -98,6 +98,12 @@ def _of_another_computation(path: Path) -> None:
     checkpoints.write(path, "checkpoint", arrays, content)
 
 
+def _of_another_arithmetic(path: Path) -> None:
+    arrays, content = checkpoints.read(path, "checkpoint")
+    content["arithmetic"] += 1
+    checkpoints.write(path, "checkpoint", arrays, content)
+
+
 def _without_a_tensor(path: Path) -> None:
     arrays, content = checkpoints.read(path, "checkpoint")
     del arrays["learner.value.network.parameters"]
@@ -110,6 +116,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
     "another format": _of_another_format,
     "another spec": _of_another_spec,
     "another computation": _of_another_computation,
+    "another arithmetic": _of_another_arithmetic,
     "without a tensor": _without_a_tensor,
 }
 

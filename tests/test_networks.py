@@ -77,6 +77,16 @@ def test_forward_by_hand() -> None:
     assert_allclose(network(torch.tensor([[1.0, 2.0]])).detach().numpy(), [[expected]], rtol=1e-6)
 
 
+def test_hidden_layers_are_tanh_to_two_float32_steps_with_and_without_a_graph() -> None:
+    network = MLP((1, 1, 1), "tanh", None)
+    assign(network.parameters(), torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    x = torch.linspace(-20, 20, 100_001).unsqueeze(1)
+    expected = np.tanh(x.double().numpy())
+    outputs = (network(x).detach().numpy(), network.evaluate(x).numpy(), network.numpy_forward()(x.numpy()))
+    for output in outputs:
+        assert_allclose(output, expected, rtol=4 * 2.0**-23)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("sizes", [(4, 3), (4, 9, 3), (4, 9, 8, 3)])
 def test_numpy_forward_equals_torch_forward(sizes: tuple[int, ...], activation: str) -> None:

@@ -557,14 +557,11 @@ class TestSamplerPool:
 
 class TestEvaluate:
     def test_each_episode_counts_once(self):
-        """An environment's later episodes pay hundreds more per step: none of their rewards may be counted.
-
-        The first episode is the one that environments are made with; the batch starts over.
-        """
+        """An environment's later episodes pay hundreds more per step: none of their rewards may be counted."""
         task = replace(COUNTING, horizon=12)
         returns, lengths = evaluate(task, initial_policy(3, 2), 400, np.random.default_rng(0))
         assert returns.shape == lengths.shape == (400,)
-        assert returns.tolist() == [sum(200 + t for t in range(length)) for length in lengths]
+        assert returns.tolist() == [sum(100 + t for t in range(length)) for length in lengths]
         # Long episodes come as often as short ones: uniform lengths of 2 to 11 (degrees of freedom: 9).
         counts = np.bincount(lengths, minlength=12)[2:]
         assert counts.sum() == 400
@@ -574,7 +571,7 @@ class TestEvaluate:
         returns, lengths = evaluate(COUNTING, initial_policy(3, 2), 200, np.random.default_rng(0))
         assert lengths.max() == 8
         assert (lengths == 8).sum() > 40  # lengths of 8 to 11 were drawn, 4 of 10
-        assert returns[lengths == 8].tolist() == [1628.0] * (lengths == 8).sum()
+        assert returns[lengths == 8].tolist() == [828.0] * (lengths == 8).sum()
         returns, lengths = evaluate(MOUNTAINCAR, initial_policy(2, 3), 3, np.random.default_rng(0))
         assert (returns.tolist(), lengths.tolist()) == ([-200.0] * 3, [200] * 3)
 

@@ -23,7 +23,7 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
-from gailbench.training import CURVE_COLUMNS, CheckpointFile, Training, curve_csv
+from gailbench.training import ARITHMETIC, CURVE_COLUMNS, CheckpointFile, Training, curve_csv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -263,6 +263,18 @@ def test_checkpoint_of_another_spec_is_an_error(tmp_path: Path) -> None:
     assert str(path) in str(error.value)
     assert other.rows == []
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("made", [{"arithmetic": ARITHMETIC - 1}, {}], ids=["another", "none"])
+def test_checkpoint_of_another_arithmetic_is_an_error(made: dict[str, int], tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Interrupted):
+        training_of().run(CheckpointFile(path, SPEC), lambda _: None, lambda: True)
+    arrays, content = checkpoints.read(path, "checkpoint")
+    del content["arithmetic"]
+    checkpoints.write(path, "checkpoint", arrays, {**content, **made})
+    with pytest.raises(GailbenchError, match="rounds differently"):
+        training_of().run(CheckpointFile(path, SPEC), lambda _: None)
 
 
 def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class LinearFeatures:
 
     def of_batch(self, batch: Batch) -> NDArray[np.float32]:
         """Features (B, D) of a batch's pairs."""
-        return self(batch.rows(batch.observations), batch.rows(batch.actions))
+        return self(batch.observation_rows, batch.action_rows)
 
 
 class RunningShift:

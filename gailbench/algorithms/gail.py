@@ -97,8 +97,8 @@ class Gail:
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Rewards (T, N) by the discriminator as it is."""
-        actions = batch.rows(batch.actions)
-        inputs = self._inputs(batch.rows(batch.observations), actions)
+        actions = batch.action_rows
+        inputs = self._inputs(batch.observation_rows, actions)
         logits = self._chosen(self.network.evaluate(self._features(inputs)), actions)
         rewards = softplus(logits) if self._sign == "positive" else -softplus(-logits)
         return batch.grid(rewards.numpy().astype(np.float64))
@@ -109,8 +109,8 @@ class Gail:
         # Drawing B of M pairs with replacement is M rows with multinomial weights.
         counts = self._generator.multinomial(size, np.full(len(expert), 1 / len(expert)))
         weights = torch.from_numpy(counts.astype(np.float32) / size)
-        actions = batch.rows(batch.actions)
-        inputs = self._inputs(batch.rows(batch.observations), actions)
+        actions = batch.action_rows
+        inputs = self._inputs(batch.observation_rows, actions)
         self.standardizer.update(inputs)
         self.standardizer.update(self._expert_inputs, counts)
         c = self.settings.discriminator_entropy

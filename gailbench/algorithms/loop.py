@@ -106,7 +106,7 @@ class Learner:
         if observations is None:
             batch = self.sample()
             self.steps += len(batch)
-            observations = batch.rows(batch.observations)
+            observations = batch.observation_rows
         self.policy.standardizer.update(observations)
         self._value.inputs.update(observations)
 
@@ -128,7 +128,7 @@ class Learner:
         outcome = policy_step(  # Algorithm 1, line 5
             policy, batch, advantages, self._update_generator, settings.policy_region
         )
-        policy.standardizer.update(batch.rows(batch.observations))
+        policy.standardizer.update(batch.observation_rows)
         figures = self._reward.fit(batch)  # Algorithm 1, line 4
         explained = self._fit_value(batch, values)
 

@@ -1,13 +1,13 @@
 """Many copies of one environment, stepped at the speed of the physics.
 
 `make` returns a `Simulator`; the physics behind it is MuJoCo on the official bindings, NumPy arithmetic, or any
-Gymnasium environment. Legend: N environments, O observation, A action.
+Gymnasium environment. Legend: N environments, n of them that go on, O observation, A action.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,27 +25,30 @@ class Physics(Protocol):
     action_dim: int  # for discrete actions: their number
     discrete: bool
 
+    def start(self, generator: np.random.Generator) -> NDArray[np.floating]:
+        """Start new episodes in all N environments; return their observations (N, O)."""
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Go on with these (n,) of the environments only, until the next start."""
+
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
-        """Start new episodes in `rows`; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of those that go on; return their observations (len(rows), O)."""
 
     def step(
-        self, actions: NDArray[Any], active: NDArray[np.bool_]
+        self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply actions; return observations (N, O), rewards, terminated and truncated (N,).
-
-        Environments outside `active` (N,) need not be stepped; what is returned of them means nothing.
-        """
+        """Apply actions to the n that go on; return observations (n, O), rewards, terminated and truncated (n,)."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of all environments gave.
+    """What one step of the environments that go on gave.
 
     Attributes:
-        observations: (N, O), those that the actions led to: at an episode's end its last one.
-        rewards: (N,)
-        terminated: (N,) bool, the episode ended by the task's own rule.
-        truncated: (N,) bool, the episode reached the time limit; both may be true.
+        observations: (n, O), those that the actions led to: at an episode's end its last one.
+        rewards: (n,)
+        terminated: (n,) bool, the episode ended by the task's own rule.
+        truncated: (n,) bool, the episode reached the time limit; both may be true.
     """
 
     observations: NDArray[np.floating]
@@ -53,17 +56,18 @@ class Step:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def done(self) -> NDArray[np.bool_]:
         return self.terminated | self.truncated
 
 
 class Simulator:
-    """N copies of an environment under a time limit, each starting its next episode where one has ended.
+    """N copies of an environment under a time limit; `restart` comes first.
 
     Attributes:
-        observations: (N, O), what the next actions are taken on: at an episode's end the next one's first.
-        times: (N,) int, steps taken in the open episodes.
+        rows: (n,) int, the environments that go on; all N after a restart.
+        observations: (n, O), what the next actions are taken on: at an episode's end the next one's first.
+        times: (n,) int, steps taken in the open episodes.
     """
 
     def __init__(self, physics: Physics, horizon: int, generator: np.random.Generator) -> None:
@@ -74,39 +78,44 @@ class Simulator:
         self.action_dim = physics.action_dim
         self.discrete = physics.discrete
         self._generator = generator
-        self.restart()
 
     def restart(self) -> None:
         """Start a new episode in every environment."""
+        self.rows = np.arange(self.num_envs)
         self.times = np.zeros(self.num_envs, dtype=np.int64)
-        self.observations = self.physics.reset(np.arange(self.num_envs), self._generator)
+        self.observations = self.physics.start(self._generator)
 
-    def step(self, actions: NDArray[Any], active: NDArray[np.bool_] | None = None) -> Step:
-        """Apply raw actions, (N, A) float64 or (N,) int, never clipped; start new episodes where one ended.
+    def step(self, actions: NDArray[Any], renew: bool = True) -> Step:
+        """Apply raw actions, (n, A) float64 or (n,) int, never clipped.
 
-        What is returned of environments outside `active` (N,) means nothing; without it all are stepped.
+        Environments whose episode ended start the next one or, without `renew`, go on no more.
         """
-        if active is None:
-            active = np.ones(self.num_envs, dtype=bool)
-        observations, rewards, terminated, truncated = self.physics.step(actions, active)
+        observations, rewards, terminated, truncated = self.physics.step(actions)
         self.times += 1
         result = Step(observations, rewards, terminated, truncated | (self.times >= self.horizon))
         self.observations = observations
-        rows = np.flatnonzero(result.done & active)
-        if len(rows):
-            self.observations = observations.copy()
-            self.observations[rows] = self.physics.reset(rows, self._generator)
-            self.times[rows] = 0
+        if result.done.any():
+            if renew:
+                ended = np.flatnonzero(result.done)
+                self.observations = observations.copy()
+                self.observations[ended] = self.physics.reset(ended, self._generator)
+                self.times[ended] = 0
+            else:
+                kept = ~result.done
+                self.rows, self.times, self.observations = self.rows[kept], self.times[kept], observations[kept]
+                self.physics.keep(kept)
         return result
 
 
 def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:
-    """Return a simulator of `num_envs` copies of that Gymnasium id, with initial states drawn by `generator`.
+    """Return a started simulator of `num_envs` copies of that Gymnasium id, with initial states drawn by `generator`.
 
     Raises:
         GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
     """
-    return Simulator(make_physics(environment, horizon, num_envs), horizon, generator)
+    simulator = Simulator(make_physics(environment, horizon, num_envs), horizon, generator)
+    simulator.restart()
+    return simulator
 
 
 @cache

@@ -157,17 +157,24 @@ class ClassicPhysics:
         self.action_dim = self.dynamics.action_dim
         self._state = self.dynamics.initial(num_envs, np.random.default_rng(0))
 
+    def start(self, generator: np.random.Generator) -> NDArray[np.float32]:
+        """Start new episodes in all N environments; return their observations (N, O)."""
+        self._state = self.dynamics.initial(self.num_envs, generator)
+        return self.dynamics.observe(self._state)
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these (n,) of the environments only, until the next start."""
+        self._state = self._state[:, kept]
+
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.float32]:
-        """Start new episodes in `rows` from Gymnasium's distribution; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of those that go on, from Gymnasium's distribution; return their observations
+        (len(rows), O)."""
         fresh = self.dynamics.initial(len(rows), generator)
         self._state[:, rows] = fresh
         return self.dynamics.observe(fresh)
 
-    def step(self, actions: NDArray[np.intp], active: Bools) -> tuple[NDArray[np.float32], Floats, Bools, Bools]:
-        """Apply actions (N,); return observations (N, O), rewards, terminated and truncated (N,), the last all
-        False: these environments end by themselves only when they terminate.
-
-        What is returned of environments outside `active` (N,) means nothing.
-        """
+    def step(self, actions: NDArray[np.intp]) -> tuple[NDArray[np.float32], Floats, Bools, Bools]:
+        """Apply actions (n,); return observations (n, O), rewards, terminated and truncated (n,), the last all
+        False: these environments end by themselves only when they terminate."""
         self._state, rewards, terminated = self.dynamics.advance(self._state, actions)
-        return self.dynamics.observe(self._state), rewards, terminated, np.zeros(self.num_envs, dtype=bool)
+        return self.dynamics.observe(self._state), rewards, terminated, np.zeros(len(actions), dtype=bool)

@@ -37,6 +37,7 @@ class GymnasiumPhysics:
                 f"environment '{environment}' observes {observations}; a vector (Box of one axis) is needed"
             )
         self.num_envs = num_envs
+        self._rows = np.arange(num_envs)
         self.observation_dim = int(observations.shape[0])
         self.discrete = isinstance(actions, gymnasium.spaces.Discrete)
         if isinstance(actions, gymnasium.spaces.Discrete):
@@ -48,8 +49,20 @@ class GymnasiumPhysics:
         else:
             raise GailbenchError(f"environment '{environment}' takes actions {actions}; Discrete or a vector is needed")
 
+    def start(self, generator: np.random.Generator) -> NDArray[np.floating]:
+        """Start new episodes in all N environments; return their observations (N, O)."""
+        self._rows = np.arange(self.num_envs)
+        return self.reset(self._rows, generator)
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Go on with these (n,) of the environments only, until the next start."""
+        leaving, self._rows = self._rows[~kept], self._rows[kept]
+        if kept.any():
+            self._reset_idle(np.isin(np.arange(self.num_envs), leaving))
+
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
-        """Start new episodes in `rows`; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of those that go on; return their observations (len(rows), O)."""
+        rows = self._rows[rows]
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
         seeds = [int(seed) for seed in generator.integers(2**31, size=self.num_envs)]
@@ -57,17 +70,23 @@ class GymnasiumPhysics:
         return np.array(observations[rows])
 
     def step(
-        self, actions: NDArray[Any], active: NDArray[np.bool_]
+        self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions; return observations (N, O), rewards, terminated and truncated (N,).
-
-        What is returned of environments outside `active` (N,) means nothing.
-        """
+        """Apply raw actions to the n that go on; return observations (n, O), rewards, terminated and truncated (n,)."""
+        rows = self._rows
+        # The vector API steps all environments: those that go on no more repeat an action of those that do.
         if self.discrete:
             actions = actions + self._first_action
-        observations, rewards, terminated, truncated, _ = self._envs.step(actions)
-        idle = (terminated | truncated) & ~active
-        result = np.array(observations), np.asarray(rewards, dtype=np.float64), terminated, truncated
-        if idle.any():  # the vector API steps all environments, and an ended one may not be stepped
-            self._envs.reset(options={"reset_mask": idle})
+        everywhere = np.repeat(actions[:1], self.num_envs, axis=0)
+        everywhere[rows] = actions
+        observations, rewards, terminated, truncated, _ = self._envs.step(everywhere)
+        result = observations[rows], np.asarray(rewards, dtype=np.float64)[rows], terminated[rows], truncated[rows]
+        idle = terminated | truncated
+        idle[rows] = False
+        self._reset_idle(idle)
         return result
+
+    def _reset_idle(self, idle: NDArray[np.bool_]) -> None:
+        """Let environments (N,) that go on no more be stepped all the same, which an ended one may not be."""
+        if idle.any():
+            self._envs.reset(options={"reset_mask": idle})

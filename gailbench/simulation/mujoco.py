@@ -6,7 +6,7 @@ computed for all environments at once. The order of every floating-point operati
 environments, so results are equal in every bit. Actions are never clipped: the actuators saturate by themselves
 and the control cost counts the raw action.
 
-Legend: N environments, O observation, A action.
+Legend: N environments, n of them that go on, O observation, A action.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _sum_squares(x: Floats) -> Floats:
 
 
 def _observe_clipped(fields: Fields) -> Floats:
-    return np.concatenate((fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)), axis=1)
+    # np.clip checks its arguments for longer than it takes to compute these few rows.
+    qvel = np.minimum(np.maximum(fields["qvel"], -10.0), 10.0)
+    return np.concatenate((fields["qpos"][:, 1:], qvel), axis=1)
 
 
 def _observe_positions_and_velocities(fields: Fields) -> Floats:
@@ -76,9 +78,8 @@ def _reward_planar(fields: Fields, actions: Floats, velocity: Floats, healthy: N
 
 def _hopper_healthy(fields: Fields) -> NDArray[np.bool_]:
     qpos, qvel = fields["qpos"], fields["qvel"]
-    bounded = ((-100.0 < qpos[:, 2:]) & (qpos[:, 2:] < 100.0)).all(axis=1)
-    bounded &= ((-100.0 < qvel) & (qvel < 100.0)).all(axis=1)
-    return bounded & (0.7 < qpos[:, 1]) & (-0.2 < qpos[:, 2]) & (qpos[:, 2] < 0.2)
+    largest = np.abs(np.concatenate((qpos[:, 2:], qvel), axis=1)).max(axis=1)
+    return (largest < 100.0) & (0.7 < qpos[:, 1]) & (np.abs(qpos[:, 2]) < 0.2)
 
 
 def _walker_healthy(fields: Fields) -> NDArray[np.bool_]:
@@ -261,20 +262,39 @@ class MujocoPhysics:
         self._initial_qpos = self.datas[0].qpos.copy()
         self._initial_qvel = self.datas[0].qvel.copy()
         self._dt = self.model.opt.timestep * self.rules.frame_skip
-        self._fields: Fields = {
-            name: np.zeros((num_envs, *getattr(self.datas[0], name).shape)) for name in self.rules.fields
-        }
         # Views into MuJoCo's memory, taken once: attribute access would cost more than the copy.
-        self._controls = [data.ctrl for data in self.datas]
-        self._views = {name: [getattr(data, name).reshape(-1) for data in self.datas] for name in self.rules.fields}
-        self._position = np.zeros(num_envs)
+        self._all_controls = [data.ctrl for data in self.datas]
+        self._all_views = {name: [getattr(data, name).reshape(-1) for data in self.datas] for name in self.rules.fields}
+        self._go_on(np.arange(num_envs))
         self.observation_dim = self.rules.observe(self._fields).shape[1]
         self.action_dim = int(self.model.nu)
 
+    def _go_on(self, rows: NDArray[np.intp]) -> None:
+        """Step these environments (n,) from now on."""
+        self._rows = rows
+        self._going = [(self.datas[row], self._all_controls[row]) for row in rows]
+        self._views = {name: [views[row] for row in rows] for name, views in self._all_views.items()}
+        self._fields: Fields = {
+            name: np.zeros((len(rows), *getattr(self.datas[0], name).shape)) for name in self.rules.fields
+        }
+        self._position = np.zeros(len(rows))
+
+    def start(self, generator: np.random.Generator) -> Floats:
+        """Start new episodes in all N environments; return their observations (N, O)."""
+        self._go_on(np.arange(self.num_envs))
+        return self.reset(self._rows, generator)
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Go on with these (n,) of the environments only, until the next start."""
+        position = self._position[kept]
+        self._go_on(self._rows[kept])
+        self._position = position
+
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> Floats:
-        """Start new episodes in `rows` from Gymnasium's distribution; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of those that go on, from Gymnasium's distribution; return their observations
+        (len(rows), O)."""
         for row in rows:
-            data = self.datas[row]
+            data, _ = self._going[row]
             mujoco.mj_resetData(self.model, data)
             data.qpos[:], data.qvel[:] = self._initial_state(generator)
             mujoco.mj_forward(self.model, data)
@@ -303,20 +323,14 @@ class MujocoPhysics:
             return qpos, self._initial_qvel + scale * generator.standard_normal(model.nv)
         return qpos, self._initial_qvel + generator.uniform(-scale, scale, model.nv)
 
-    def step(
-        self, actions: Floats, active: NDArray[np.bool_]
-    ) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions (N, A); return observations (N, O), rewards, terminated and truncated (N,).
-
-        Environments outside `active` (N,) are left as they are; what is returned of them means nothing.
+    def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Apply raw actions (n, A); return observations (n, O), rewards, terminated and truncated (n,).
 
         `truncated` is all False: these environments end by themselves only when they terminate.
         """
         model, frame_skip, mj_step = self.model, self.rules.frame_skip, mujoco.mj_step
         rne = mujoco.mj_rnePostConstraint if self.rules.contact_forces else None
-        for data, control, action, stepped in zip(self.datas, self._controls, actions, active.tolist(), strict=True):
-            if not stepped:
-                continue
+        for (data, control), action in zip(self._going, actions, strict=True):
             control[:] = action
             mj_step(model, data, frame_skip)
             if rne is not None:
@@ -329,7 +343,7 @@ class MujocoPhysics:
             position = self.rules.position(fields, model)
             velocity = (position - self._position) / self._dt
             self._position = position
-        never = np.zeros(self.num_envs, dtype=bool)
+        never = np.zeros(len(self._rows), dtype=bool)
         healthy = ~never if self.rules.healthy is None else self.rules.healthy(fields)
         reward = self.rules.reward(fields, actions, velocity, healthy)
         return self.rules.observe(fields), reward, ~healthy, never

@@ -411,6 +411,7 @@ def test_imitation_of_a_balancing_rule_lengthens_episodes(kind: str) -> None:
     """A hand-written controller balances the pole; from 200 of its pairs the loop must learn to."""
     generator = np.random.default_rng(0)
     simulator = learner_of(CARTPOLE, 1_000, "true")._pool.samplers[0].simulator
+    simulator.restart()
     observations, actions = [], []
     for _ in range(200):
         x = simulator.observations

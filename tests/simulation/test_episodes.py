@@ -101,24 +101,26 @@ def test_a_restart_begins_every_episode_anew_from_the_generator(environment):
     assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 12
 
 
-def test_environments_outside_active_are_never_reset():
-    simulator = make("CartPole-v1", 200, 2, np.random.default_rng(0))
-    ended, resets = 0, []
-    reset = simulator.physics.reset
-
-    def noting(rows, generator):
-        resets.extend(rows.tolist())
-        return reset(rows, generator)
-
-    simulator.physics.reset = noting
-    for _ in range(60):
-        ended += simulator.step(np.array([1, 1]), np.array([False, True])).terminated[1]
-    assert resets == [1] * ended
-    assert ended > 3
+def test_without_renewal_an_ended_environment_goes_on_no_more():
+    simulator = make("CartPole-v1", 200, 20, np.random.default_rng(0))
+    lengths = np.zeros(20, dtype=int)
+    while len(rows := simulator.rows):
+        before = simulator.observations.copy()
+        step = simulator.step(np.ones(len(rows), dtype=np.intp), renew=False)
+        lengths[rows] += 1
+        assert len(step.observations) == len(before) == len(rows)
+        assert np.array_equal(simulator.rows, rows[~step.done])
+        assert np.array_equal(simulator.observations, step.observations[~step.done])
+        assert np.array_equal(simulator.times, lengths[simulator.rows])
+    assert len(np.unique(lengths)) > 1
+    assert 5 < lengths.min()
+    simulator.restart()
+    assert simulator.rows.tolist() == list(range(20))
+    assert np.abs(simulator.observations).max() < 0.051
 
 
 @pytest.mark.parametrize("environment", ["Hopper-v5", "HalfCheetah-v5", "Humanoid-v5", "Reacher-v5"])
-def test_mujoco_environments_outside_active_are_not_stepped(environment, monkeypatch):
+def test_mujoco_environments_that_go_on_no_more_are_not_stepped(environment, monkeypatch):
     whole, part = (make(environment, 50, 4, np.random.default_rng(0)) for _ in range(2))
     stepped = []
     mj_step = mujoco.mj_step
@@ -131,16 +133,17 @@ def test_mujoco_environments_outside_active_are_not_stepped(environment, monkeyp
     datas = part.physics.datas
     before = [(data.time, data.qpos.copy(), data.qvel.copy(), data.ctrl.copy()) for data in datas]
     active = np.array([True, False, True, False])
+    part.physics.keep(active)
+    part.times = part.times[active]
     rng = np.random.default_rng(1)
     for _ in range(8):
         actions = rng.standard_normal((4, whole.action_dim))
         everything = whole.step(actions)
         stepped.clear()
-        some = part.step(np.where(active[:, None], actions, 1e9), active)
+        some = part.step(actions[active])
         assert [id(data) for data in stepped] == [id(datas[0]), id(datas[2])]
         for name in ("observations", "rewards", "terminated", "truncated"):
-            assert np.array_equal(getattr(everything, name)[active], getattr(some, name)[active]), name
-        assert np.isfinite(some.observations).all()
+            assert np.array_equal(getattr(everything, name)[active], getattr(some, name)), name
     for row in (1, 3):
         data = datas[row]
         for now, then in zip((data.time, data.qpos, data.qvel, data.ctrl), before[row], strict=True):

@@ -75,9 +75,7 @@ def test_a_reset_leaves_the_other_environments_alone(environment):
     observation = second.reset(np.array([1]), np.random.default_rng(1))
     assert observation.shape == (1, first.observation_dim)
     actions = np.ones(3, dtype=np.intp) if first.discrete else np.full((3, first.action_dim), 0.5)
-    (a, reward_a, *_), (b, reward_b, *_) = (
-        physics.step(actions, np.ones(3, dtype=bool)) for physics in (first, second)
-    )
+    (a, reward_a, *_), (b, reward_b, *_) = (physics.step(actions) for physics in (first, second))
     assert np.array_equal(a[[0, 2]], b[[0, 2]])
     assert np.array_equal(reward_a[[0, 2]], reward_b[[0, 2]])
     assert not np.array_equal(a[1], b[1])
