@@ -191,7 +191,7 @@ class TestSample:
         assert d.trajectories == 60
         assert (d.observations[:, 1] == 1).all()
         assert np.array_equal(d.observations[:, 2], d.times)
-        assert np.array_equal(d.rewards, 20 + d.times)
+        assert np.array_equal(d.rewards, 10 + d.times)
         # The next observation carries the same episode's label, and one step more, at its end too.
         assert np.array_equal(d.next_observations - d.observations, np.tile([0, 0, 1], (len(d.times), 1)))
         assert np.array_equal(d.final_observations[:, 2], d.lengths)
