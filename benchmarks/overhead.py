@@ -20,9 +20,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gailbench import demonstrations, experts, grid, runs
+from gailbench.computing import prepare_process
 from gailbench.files import write_atomic
 from gailbench.policy import Policy, policy_bytes
 from gailbench.streams import stream
@@ -35,7 +35,7 @@ SEEDS = 10
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    prepare_process(1)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints(Path(folder))
     with tempfile.TemporaryDirectory() as folder:

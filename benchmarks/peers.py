@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.bench import rate, steps_of_iteration
+from gailbench.computing import prepare_process
 from gailbench.demonstrations import Pairs
 from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="rounds timed per turn")
     arguments = parser.parse_args()
 
-    torch.set_num_threads(THREADS)
+    prepare_process(THREADS)
     task = get_task("hopper")
     policy, digest = experts.load(task)
     pairs = demonstrations.sample(task, policy, digest, 4, 0).subset(4, task.keep_every)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.computing import prepare_process
 from gailbench.networks import LEAKY_SLOPE
 from gailbench.policy import Policy
 from gailbench.sampling import Batch, Sampler
@@ -60,7 +61,7 @@ class Speed:
 
 def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> Speed:
     """Measure one task with batches of the paper's size (or of `batch` pairs)."""
-    torch.set_num_threads(threads)
+    prepare_process(threads)
     settings = LoopSettings(batch=batch or task.batch)
     expert = experts.load(task)[0] if task.name in experts.shipped() else None
     shape = expert or make_physics(task.environment, task.horizon, 1)

@@ -227,9 +227,8 @@ def expert_train(
     """
     from dataclasses import replace
 
-    import torch
-
     from gailbench.bench import estimate_steps_per_second
+    from gailbench.computing import prepare_process
     from gailbench.experts.recipes import RECIPES
     from gailbench.experts.train import train
     from gailbench.interrupts import Interrupted, StopSignals
@@ -240,7 +239,7 @@ def expert_train(
         raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
     if out is not None and out.suffix != ".safetensors":
         raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
-    torch.set_num_threads(1)
+    prepare_process(1)
     recipes = {}
     for task in chosen:
         recipe = RECIPES[task.name]

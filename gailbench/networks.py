@@ -49,9 +49,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
         for weight, bias in self._layers[:-1]:
-            x = self._activate(torch.addmm(bias, x, weight))
-        weight, bias = self._layers[-1]
-        return torch.addmm(bias, x, weight)
+            x = self._activate(_affine(x, weight, bias))
+        return _affine(x, *self._layers[-1])
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
@@ -86,9 +85,8 @@ class MLP(nn.Module):
         """Return the network's Jacobian at rows x (B, I), as a pair of products."""
         inputs = [x]
         for weight, bias in self._layers[:-1]:
-            inputs.append(self._activate(torch.addmm(bias, inputs[-1], weight)))
-        weight, bias = self._layers[-1]
-        output = torch.addmm(bias, inputs[-1], weight)
+            inputs.append(self._activate(_affine(inputs[-1], weight, bias)))
+        output = _affine(inputs[-1], *self._layers[-1])
         return Linearization([weight.detach() for weight, _ in self._layers], inputs, self.activation, output)
 
     def _activate(self, z: Tensor) -> Tensor:
@@ -98,6 +96,11 @@ class MLP(nn.Module):
             return torch.tanh(z)
         np.tanh(z.numpy(), out=z.numpy())  # takes a sixth of PyTorch's time, which has no vector instructions for it
         return z
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W + b, (B, I) -> (B, O). With few outputs this is three times as fast as torch.addmm."""
+    return nn.functional.linear(x, weight.T.contiguous(), bias)
 
 
 class Linearization:
@@ -127,9 +130,9 @@ class Linearization:
         layers = len(self._weights)
         tangent: Tensor | None = None
         for layer, (weight, x) in enumerate(zip(self._weights, self._inputs, strict=True)):
-            change = torch.addmm(parts[layers + layer], x, parts[layer].view_as(weight))
+            change = _affine(x, parts[layer].view_as(weight), parts[layers + layer])
             if tangent is not None:
-                change.addmm_(tangent, weight)
+                change += _affine(tangent, weight)
             tangent = self._through(change, layer + 1) if layer < layers - 1 else change
         assert tangent is not None
         return tangent
@@ -139,7 +142,9 @@ class Linearization:
         weights: list[Tensor] = []
         biases: list[Tensor] = []
         for layer in reversed(range(len(self._weights))):
-            weights.append((self._inputs[layer].T @ u).reshape(-1))
+            x = self._inputs[layer]
+            # The narrow factor first: the other way round takes four times as long.
+            weights.append(((u.T @ x).T if u.shape[1] < x.shape[1] else x.T @ u).reshape(-1))
             biases.append(u.sum(0))
             if layer:
                 u = self._through(u @ self._weights[layer].T, layer)

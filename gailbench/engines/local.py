@@ -180,9 +180,9 @@ def _work(connection: Connection, results: Path, checkpoint_every: float) -> Non
         # Ctrl-C reaches the whole process group, but the parent decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        import torch
+        from gailbench.computing import prepare_process
 
-        torch.set_num_threads(1)
+        prepare_process(1)
         loaded: dict[Path, Demonstrations] = {}
 
         def tell(event: Event) -> None:

@@ -162,9 +162,9 @@ def _carry_out(
     job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
 ) -> tuple[Event, Files]:
     """The task: carry out a job in the results folder, or in a folder of this node; return the latter's files."""
-    import torch
+    from gailbench.computing import prepare_process
 
-    torch.set_num_threads(CPUS)
+    prepare_process(CPUS)
     with StopSignals() as signals:  # Ray cancels by SIGINT
         if token.exists():
             return attempt(job, lambda: found, results, lambda event: None, lambda: signals.set, checkpoint_every), {}

@@ -61,11 +61,11 @@ def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "cartpole": _classic(
-        iterations=25,
-        seed=3,
-        reason="From iteration 20 on it balances in every episode. Trained longer it gets nearly deterministic, either "
-        "drifts to the track's end or alternates left and right in step, and every tenth pair shows one action "
-        "only: GAIL collapsed on such demonstrations in 2 of 6 runs. Seed 3 stays in the middle with entropy 0.5.",
+        task_horizon=1000,
+        iterations=40,
+        reason="Trained on 200-step episodes it drifts towards the track's end, which it need not fear; on 1,000-step "
+        "ones it stays in the middle. Trained for 101 iterations it gets nearly deterministic, and GAIL on its first "
+        "trajectory (20 pairs) collapses to returns of 10 in a third of the runs; after 40 its entropy is 0.55.",
     ),
     "acrobot": _classic(
         task_horizon=500,
