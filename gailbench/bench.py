@@ -62,22 +62,10 @@ class Speed:
 def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> Speed:
     """Measure one task with batches of the paper's size (or of `batch` pairs)."""
     prepare_process(threads)
-    settings = LoopSettings(batch=batch or task.batch)
-    expert = experts.load(task)[0] if task.name in experts.shipped() else None
-    shape = expert or make_physics(task.environment, task.horizon, 1)
-    policy = Policy(shape.observation_dim, shape.action_dim, shape.discrete, generator=stream(0, "policy"))
-    if expert is not None:
-        policy = embed(expert, settings.hidden)
-    trajectories = task.sizes[0]
-    pairs = demonstrations.sample(task, policy, "", trajectories, 0).subset(trajectories, task.keep_every)
-    learner = Learner(
-        task, Gail(pairs, task.reward_sign, stream(0, "reward")), settings, 0, pairs.observations, threads
-    )
-    learner.policy = policy
-    learner.iterate()  # fills the standardizers and warms up
+    learner = bench_learner(task, threads, batch)
+    policy = learner.policy
     state = policy.state()
-
-    replay = Replay(task, policy, settings.batch, threads)
+    replay = Replay(task, policy, batch or task.batch, threads)
     rates: dict[str, list[float]] = {"physics": [], "sampling": [], "training": []}
     for _ in range(rounds):
         rates["physics"].append(rate(replay.run))
@@ -92,13 +80,32 @@ def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> 
     return Speed(
         task=task.name,
         threads=threads,
-        states="random" if expert is None else "expert",
+        states="expert" if task.name in experts.shipped() else "random",
         physics_steps_per_second=medians["physics"],
         sampling_steps_per_second=medians["sampling"],
         training_steps_per_second=medians["training"],
         sampling_ratio=round(ratios["sampling"], 4),
         training_ratio=round(ratios["training"], 4),
     )
+
+
+def bench_learner(task: Task, threads: int, batch: int | None = None) -> Learner:
+    """Return a GAIL run on the smallest demonstrations, past its first iteration, whose policy acts as the task's
+    expert does, or as an untrained policy where there is none."""
+    settings = LoopSettings(batch=batch or task.batch)
+    expert = experts.load(task)[0] if task.name in experts.shipped() else None
+    shape = expert or make_physics(task.environment, task.horizon, 1)
+    policy = Policy(shape.observation_dim, shape.action_dim, shape.discrete, generator=stream(0, "policy"))
+    if expert is not None:
+        policy = embed(expert, settings.hidden)
+    trajectories = task.sizes[0]
+    pairs = demonstrations.sample(task, policy, "", trajectories, 0).subset(trajectories, task.keep_every)
+    learner = Learner(
+        task, Gail(pairs, task.reward_sign, stream(0, "reward")), settings, 0, pairs.observations, threads
+    )
+    learner.policy = policy
+    learner.iterate()  # fills the standardizers and warms up
+    return learner
 
 
 def rate(work: Callable[[], int]) -> float:
