@@ -18,13 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
+from overhead import gailbench, seconds
 
 from gailbench import bench, experts
 from gailbench.bench import Replay, bench_learner, measure, rate, steps_of_iteration
@@ -133,8 +133,8 @@ def classic(rounds: int) -> None:
     _table("Classic tasks, one thread", columns, map(row, CLASSIC))
     with tempfile.TemporaryDirectory() as results:
         command = ["run", "--task", "cartpole", "--algorithms", "gail", "--sizes", "4", "--jobs", "1"]
-        seconds = _seconds(lambda: _gailbench(*command, "--results", results))
-    print(f"\nOne run of GAIL on cart-pole at the paper's full budget, started from the shell: {seconds:.1f} s.")
+        took = seconds(lambda: gailbench(*command, "--results", results))
+    print(f"\nOne run of GAIL on cart-pole at the paper's full budget, started from the shell: {took:.1f} s.")
 
 
 def growth(rounds: int) -> None:
@@ -175,7 +175,7 @@ def memory_and_start() -> None:
                     yield row(f"GAIL on {name}, three iterations", *command.split(), "--results", results)
 
     _table("Peak memory of one process", ("what", "MiB"), runs())
-    times = [_seconds(lambda: _gailbench("--help")) for _ in range(5)]
+    times = [seconds(lambda: gailbench("--help")) for _ in range(5)]
     print(f"\n`gailbench --help`: {statistics.median(times):.2f} s.")
 
 
@@ -188,16 +188,6 @@ def _peak(code: Iterable[str]) -> float:
     )
     command = [sys.executable, "-c", measure_it, *code]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
-
-
-def _gailbench(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "gailbench", *arguments], check=True, capture_output=True)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

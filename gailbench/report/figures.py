@@ -242,7 +242,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     _caption(
         figure,
         "Environment steps in millions. Gray: random policy and the shipped expert, both over the task's horizon "
-        "(training episodes of acrobot and mountain car are longer).",
+        "(some experts' training episodes are longer: see their cards).",
     )
     return figure
 
