@@ -23,8 +23,7 @@ from gailbench.tasks import Task
 class Batch:
     """Whole episodes of N environments, side by side for T steps; axis 0 is the step. Rewards are the environment's.
 
-    An environment that has ended its last episode of the batch waits for the others: its entries are not `valid`,
-    and hold nothing.
+    After the last episode of an environment that belongs to the batch its entries are not `valid`, and mean nothing.
 
     Attributes:
         valid: (T, N) bool, which entries are pairs of the batch; B in all.
@@ -123,11 +122,12 @@ class Sampler:
         self.generator = generator
         self.simulator = Simulator(make_physics(task.environment, task.horizon, num_envs), task.horizon, generator)
 
-    def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
+    def sample(self, policy: Policy, pairs: int | None, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
 
-        Environments begin new episodes until the batch holds at least `pairs`, and every episode is sampled to its
-        end, as the authors did with one environment. With `pairs` 1 each environment makes exactly one episode.
+        The batch is what the authors' one environment would have sampled, one episode after the other until it holds
+        at least `pairs`: of the episodes, in the order in which they begin, as many of the first ones as that takes.
+        Later ones are given up. Without `pairs` each environment makes exactly one episode.
         """
         record = self._record(policy, pairs, deterministic)
         shape = record["valid"].shape
@@ -149,13 +149,17 @@ class Sampler:
             lengths=lengths,
         )
 
-    def _record(self, policy: Policy, pairs: int, deterministic: bool) -> dict[str, NDArray[Any]]:
+    def _record(self, policy: Policy, pairs: int | None, deterministic: bool) -> dict[str, NDArray[Any]]:
         simulator, actor = self.simulator, policy.actor()
         num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
+        wanted = pairs or 0
         # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
-        most = simulator.horizon * (1 + -(-pairs // (num_envs * simulator.horizon)))
+        most = simulator.horizon * (1 + -(-wanted // (num_envs * simulator.horizon)))
         shape = (most, num_envs)
-        valid = np.zeros(shape, dtype=bool)
+        # Episodes are numbered in the order in which they begin: the number of each pair's, -1 where there is none;
+        # those open now; and the steps of every one so far.
+        numbers, open_now = np.full(shape, -1), np.arange(num_envs)
+        lengths, begun = np.zeros(num_envs + wanted, dtype=np.int64), num_envs
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
         outputs = np.zeros((*shape, action_dim), dtype=np.float32)
         actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
@@ -166,18 +170,32 @@ class Sampler:
         ends = []
         simulator.restart()
         sampled = t = 0
+        needed = num_envs
         while running := len(simulator.rows):
             # A slice is much faster to write to than a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
-            observations[at], times[at], valid[at] = simulator.observations, simulator.times, True
+            observations[at], times[at], numbers[at] = simulator.observations, simulator.times, open_now
             actions[at], outputs[at] = action, _ = actor(observations[at], noise)
+            lengths[open_now] += 1
             sampled += running
-            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < pairs)
+            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < wanted)
             rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
             if step.done.any():
-                ends.append(step.observations[step.done].astype(np.float32))
+                ends.append((open_now[step.done], step.observations[step.done].astype(np.float32)))
+            if sampled < wanted:
+                ended = int(step.done.sum())
+                open_now[step.done] = np.arange(begun, begun + ended)
+                begun += ended
+            else:
+                if pairs is not None:
+                    needed = int(np.searchsorted(np.cumsum(lengths[:begun]), pairs)) + 1
+                kept = ~step.done & (open_now < needed)
+                simulator.keep(kept)
+                open_now = open_now[kept]
             t += 1
+        valid = (numbers >= 0) & (numbers < needed)
+        t = int(np.flatnonzero(valid.any(axis=1))[-1]) + 1
         return {
             "valid": valid[:t],
             "observations": observations[:t],
@@ -187,7 +205,7 @@ class Sampler:
             "terminated": terminated[:t],
             "truncated": truncated[:t],
             "times": times[:t],
-            "end_observations": np.concatenate(ends),
+            "end_observations": np.concatenate([rows[of < needed] for of, rows in ends]),
         }
 
 
@@ -263,5 +281,5 @@ def evaluate(
 
     Each episode has an environment of its own, so that long ones count as often as short ones.
     """
-    batch = Sampler(task, episodes, generator).sample(policy, 1, deterministic)
+    batch = Sampler(task, episodes, generator).sample(policy, None, deterministic)
     return batch.returns, batch.lengths

@@ -40,9 +40,9 @@ CURVE_COLUMNS = (
     "training_loss",
     "validation_loss",
 )
-# Changes when a training's arithmetic rounds differently: finished results stay valid, but a checkpoint of another
-# arithmetic could not be continued to the bytes of an undisturbed training.
-ARITHMETIC = 3
+# Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
+# another arithmetic could not be continued to the bytes of an undisturbed training.
+ARITHMETIC = 4
 Row = dict[str, float]
 
 
