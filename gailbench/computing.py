@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 # From glibc's malloc.h: how much free memory it keeps at the end of its heap, and from which size on a block is
 # fetched from the system by itself, of which it accepts 32 MiB at most.
@@ -14,12 +15,13 @@ _MIB = 2**20
 
 
 def prepare_process(threads: int) -> None:
-    """Let PyTorch compute with that many threads, and keep freed memory for the next block of rows.
+    """Let PyTorch and NumPy compute with that many threads, and keep freed memory for the next block of rows.
 
     By default glibc gives the activations of every block back to the system, which clears and maps each page anew for
     the next one: 15 % of a gradient's time. With another C library nothing changes.
     """
     torch.set_num_threads(threads)
+    ThreadpoolController().limit(limits=threads, user_api="blas")
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)

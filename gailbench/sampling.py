@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from gailbench.policy import Policy
 from gailbench.simulation import Simulator, make_physics
@@ -225,13 +226,16 @@ class SamplerPool:
         self._shares = [-(-batch * count // num_envs) for count in counts]
         self.samplers = [Sampler(task, count, generator) for count, generator in zip(counts, generators, strict=False)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._libraries = ThreadpoolController()
 
     def sample(self, policy: Policy) -> Batch:
         """Return the next batch."""
         if self._executor is None:
             return self.samplers[0].sample(policy, self._shares[0])
-        parts = self._executor.map(lambda sampler, pairs: sampler.sample(policy, pairs), self.samplers, self._shares)
-        return concatenate(list(parts))
+        # A matrix product on several threads would wait for the other samplers' products.
+        with self._libraries.limit(limits=1, user_api="blas"):
+            parts = list(self._executor.map(lambda s, pairs: s.sample(policy, pairs), self.samplers, self._shares))
+        return concatenate(parts)
 
 
 STEPWISE = (

@@ -42,7 +42,7 @@ CURVE_COLUMNS = (
 )
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another arithmetic could not be continued to the bytes of an undisturbed training.
-ARITHMETIC = 4
+ARITHMETIC = 5
 Row = dict[str, float]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from gailbench.policy import Policy
 from gailbench.sampling import STEPWISE, Batch, Sampler
@@ -22,10 +23,11 @@ Poison = Callable[[Batch, float], Batch]
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: sums over threads may differ in the last bits."""
+    """PyTorch and NumPy on one thread: sums over threads may differ in the last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1, user_api="blas"):
+        yield
     torch.set_num_threads(before)
 
 

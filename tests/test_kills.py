@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from gailbench import demonstrations, experts, runs
+from gailbench.computing import prepare_process
 from gailbench.demonstrations import Demonstrations
 from gailbench.experts.recipes import RECIPES
 from gailbench.experts.train import train
@@ -45,7 +45,7 @@ KINDS = (
 
 def carry_out(kind: Kind, demos: Demonstrations | None, folder: Path) -> None:
     """Do a training, or what is left of it, with a checkpoint at every iteration."""
-    torch.set_num_threads(1)
+    prepare_process(1)
     runs.EPISODES = 5  # hopper's 50 take longer than its training here
     task = get_task(kind.task)
     if demos is None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gailbench.networks import MLP, Standardizer, assign, flatten
+from gailbench.networks import MLP, Adam, Standardizer, assign, flatten
 
 ACTIVATIONS = ("tanh", "leaky_relu")
 
@@ -163,6 +163,37 @@ def test_linearization_predicts_a_small_change() -> None:
     assign(network.parameters(), theta + 1e-6 * v)
     change = (network(x).detach() - linearization.output) / 1e-6
     assert_allclose(linearization.jvp(v).numpy(), change.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_adam_steps_as_pytorchs_does() -> None:
+    generator = np.random.default_rng(0)
+    ours, theirs = ([torch.nn.Parameter(torch.full(shape, 0.5)) for shape in ((3, 4), (4,), (0,))] for _ in range(2))
+    adam, reference = Adam(ours, 0.01), torch.optim.Adam(theirs, lr=0.01)
+    for scale in (1.0, 1e-6, 1e4, 0.0, 1.0, 1.0):
+        gradient = torch.from_numpy(scale * generator.standard_normal(16)).float()
+        adam.step(gradient)
+        for parameter in theirs:
+            parameter.grad = torch.zeros_like(parameter)
+        assign([parameter.grad for parameter in theirs], gradient)
+        reference.step()
+        assert_allclose(flatten(ours).numpy(), flatten(theirs).numpy(), rtol=1e-6, atol=1e-7)
+
+
+def test_adam_goes_on_from_its_state() -> None:
+    gradients = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    whole, parts = ([torch.nn.Parameter(torch.ones(8))] for _ in range(2))
+    adam, first, second = Adam(whole, 0.1), Adam(parts, 0.1), Adam(parts, 0.1)
+    for gradient in gradients[:3]:
+        adam.step(gradient)
+        first.step(gradient)
+    state = first.state()
+    first.step(gradients[0])  # must not reach the state that was taken before
+    assign(parts, flatten(whole))
+    second.load_state(state)
+    for gradient in gradients[3:]:
+        adam.step(gradient)
+        second.step(gradient)
+    assert torch.equal(flatten(parts), flatten(whole))
 
 
 def test_assign_inverts_flatten() -> None:

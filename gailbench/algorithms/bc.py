@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gailbench.demonstrations import Pairs
-from gailbench.networks import adam_state, load_adam_state
+from gailbench.networks import Adam, objective_gradient
 from gailbench.policy import Policy
 from gailbench.state import State, join, part
 from gailbench.streams import pack, unpack
@@ -74,7 +74,7 @@ class BehavioralCloning:
         self._training = observations[training], actions[training]
         self._validation = observations[validation], actions[validation]
 
-        self._adam = torch.optim.Adam(self.policy.ordered_parameters(), lr=settings.learning_rate)
+        self._adam = Adam(self.policy.ordered_parameters(), settings.learning_rate)
         self.iteration = 0
         self._best, self._best_policy = float("inf"), self.policy.state()
 
@@ -88,18 +88,14 @@ class BehavioralCloning:
         losses = []
         for _ in range(self.iteration, end):
             rows = torch.from_numpy(self._generator.integers(len(actions), size=settings.batch))
-            loss = -self._log_likelihood(observations[rows], actions[rows])
-            self._adam.zero_grad()
-            loss.backward()
-            self._adam.step()
-            losses.append(loss.detach())
+            losses.append(self._step(observations[rows], actions[rows]))
         self.iteration = end
         validation_loss = self._validation_loss()
         if validation_loss < self._best:
             self._best, self._best_policy = validation_loss, policy.state()
         row = {
             "iteration": self.iteration,
-            "training_loss": float(torch.stack(losses).mean()),
+            "training_loss": float(np.mean(losses)),
             "validation_loss": validation_loss,
             "entropy": self._entropy(),
         }
@@ -118,7 +114,7 @@ class BehavioralCloning:
             {
                 "policy": self.policy.state(),
                 "best": self._best_policy,
-                "adam": adam_state(self._adam),
+                "adam": self._adam.state(),
                 "loop": {
                     "progress": np.array([self.iteration]),
                     "best": np.array([self._best]),
@@ -131,23 +127,31 @@ class BehavioralCloning:
         """Continue from what `state` returned; the pairs and their split must be the same."""
         self.policy.load_state(part(state, "policy"))
         self._best_policy = part(state, "best")
-        load_adam_state(self._adam, part(state, "adam"))
+        self._adam.load_state(part(state, "adam"))
         self.iteration, self._best = int(state["loop.progress"][0]), float(state["loop.best"][0])
         unpack(self._generator, state["loop.stream"])
 
-    def _log_likelihood(self, observations: Tensor, actions: Tensor) -> Tensor:
+    def _step(self, observations: Tensor, actions: Tensor) -> float:
+        """One Adam step on the negative log-likelihood of these pairs; return what it was before."""
         policy = self.policy
-        output = policy.network(observations)
-        return policy.distribution.log_probability(output, policy.log_std, actions).mean()
+
+        def loss(output: Tensor, rows: slice) -> Tensor:
+            return -policy.distribution.log_probability(output, policy.log_std, actions[rows]).sum() / len(actions)
+
+        gradient, output = objective_gradient(policy.network, observations, loss, [policy.log_std])
+        with torch.no_grad():
+            before = float(loss(output, slice(None)))
+        self._adam.step(gradient)
+        return before
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
         observations, actions = self._validation
-        if self.policy.discrete:
-            return -float(self._log_likelihood(observations, actions))
-        return float(torch.square(self.policy.network(observations) - actions).mean())
+        policy = self.policy
+        output = policy.network.evaluate(observations)
+        if policy.discrete:
+            return -float(policy.distribution.log_probability(output, policy.log_std, actions).mean())
+        return float(torch.square(output - actions).mean())
 
-    @torch.no_grad()
     def _entropy(self) -> float:
-        output = self.policy.network(self._validation[0])
-        return float(self.policy.distribution.entropy(output, self.policy.log_std).mean())
+        return self.policy.mean_entropy(self.policy.network.evaluate(self._validation[0]).numpy())

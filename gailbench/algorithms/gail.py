@@ -23,15 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gailbench.demonstrations import Pairs
-from gailbench.networks import (
-    MLP,
-    Standardizer,
-    adam_state,
-    assign,
-    flatten,
-    load_adam_state,
-    objective_gradient,
-)
+from gailbench.networks import MLP, Adam, Standardizer, assign, flatten, objective_gradient
 from gailbench.sampling import Batch
 from gailbench.state import State, join, part
 from gailbench.streams import pack, unpack
@@ -79,7 +71,7 @@ class Gail:
         self.network = MLP((inputs, *self.settings.hidden, outputs), "tanh", generator)
         self.standardizer = Standardizer(inputs)
         self.standardizer.update(self._expert_inputs)
-        self._adam = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
+        self._adam = Adam(self.network.parameters(), self.settings.learning_rate)
 
     def _inputs(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.floating]:
         if self._expert.discrete:
@@ -127,11 +119,7 @@ class Gail:
         expert_gradient, expert_outputs = objective_gradient(
             self.network, self._features(self._expert_inputs), expert_part
         )
-        parameters = list(self.network.parameters())
-        for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        assign([p.grad for p in parameters if p.grad is not None], gradient + expert_gradient)
-        self._adam.step()
+        self._adam.step(gradient + expert_gradient)
 
         policy_logits = self._chosen(policy_outputs, actions)
         expert_logits = self._chosen(expert_outputs, expert.actions)
@@ -149,7 +137,7 @@ class Gail:
                 "network": {"parameters": flatten(self.network.parameters()).numpy()},
                 "standardizer": self.standardizer.state(),
                 "generator": {"state": pack(self._generator)},
-                "adam": adam_state(self._adam),
+                "adam": self._adam.state(),
             }
         )
 
@@ -157,7 +145,7 @@ class Gail:
         assign(self.network.parameters(), torch.from_numpy(state["network.parameters"]))
         self.standardizer.load_state(part(state, "standardizer"))
         unpack(self._generator, state["generator.state"])
-        load_adam_state(self._adam, part(state, "adam"))
+        self._adam.load_state(part(state, "adam"))
 
 
 def _entropy(logits: Tensor) -> Tensor:
