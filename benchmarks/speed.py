@@ -144,7 +144,7 @@ def growth(rounds: int) -> None:
     def envs(count: int) -> list[str]:
         sampler = Sampler(hopper, count, np.random.default_rng(0))
         policy = bench.embed(expert, (100, 100))
-        speeds = [rate(lambda: len(sampler.sample(policy, 20_000))) for _ in range(rounds)]
+        speeds = [rate(lambda: len(sampler.sample(policy, count * hopper.horizon))) for _ in range(rounds)]
         return [str(count), f"{statistics.median(speeds):,.0f}"]
 
     prepare_process(1)

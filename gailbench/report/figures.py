@@ -124,7 +124,7 @@ def curves_figure(
         baselines: Our random and expert returns, for the thin lines.
     """
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
-    sizes = sorted(scores["trajectories"].unique())
+    sizes = _sizes(scores)
     colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
     summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
@@ -145,7 +145,8 @@ def curves_figure(
             if math.isfinite(value := baselines[level].get(task, math.nan)):
                 axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
         for name, color in colors.items():
-            _curve(axes, summaries.get((name, size)), "return_mean", color, "-", name)
+            # What learns without demonstrations is the same beside every size.
+            _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", color, "-", name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
         for row, (_, quantities) in enumerate(panel_rows, start=1):
             for name in diagnosed:
@@ -178,7 +179,7 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
         baselines: Our random and expert returns, for the thin lines.
     """
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
-    sizes = sorted(returns["trajectories"].unique())
+    sizes = _sizes(returns)
     styles = styles_of(table["method"].unique())
     figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 3.0), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
@@ -279,6 +280,12 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
     _caption(figure, "Bars: 95 % stratified bootstrap intervals over seeds; none where every task has one seed.")
     return figure
+
+
+def _sizes(rows: pd.DataFrame) -> list[int]:
+    """Return the demonstration sizes in order; 0 only where there is no other."""
+    sizes = sorted(int(size) for size in rows["trajectories"].unique())
+    return [size for size in sizes if size > 0] or sizes
 
 
 def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:

@@ -82,6 +82,17 @@ def test_curves_have_a_column_per_size_and_a_row_per_quantity(
     assert len(figure.axes[0].collections) == 1  # the band over seeds
 
 
+def test_a_reward_without_demonstrations_is_drawn_beside_every_size(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for trajectories in (4, 11):
+        write_run(trajectories=trajectories)
+    write_run(algorithm="constant", trajectories=0, entropy_weight=None)
+    figure = _curves("walker", results, baselines)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["4 trajectories", "11 trajectories"]
+    assert _labels(figure, 0) == _labels(figure, 1) == {"GAIL", "constant"}
+
+
 def test_curves_of_behavioral_cloning_alone_are_its_level(
     results: Path, write_run: WriteRun, baselines: pd.DataFrame
 ) -> None:
