@@ -157,10 +157,7 @@ class Sampler:
         # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
         most = simulator.horizon * (1 + -(-wanted // (num_envs * simulator.horizon)))
         shape = (most, num_envs)
-        # Episodes are numbered in the order in which they begin: the number of each pair's, -1 where there is none;
-        # those open now; and the steps of every one so far.
-        numbers, open_now = np.full(shape, -1), np.arange(num_envs)
-        lengths, begun = np.zeros(num_envs + wanted, dtype=np.int64), num_envs
+        episodes = _Episodes(num_envs, wanted)
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
         outputs = np.zeros((*shape, action_dim), dtype=np.float32)
         actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
@@ -176,29 +173,28 @@ class Sampler:
             # A slice is much faster to write to than a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
-            observations[at], times[at], numbers[at] = simulator.observations, simulator.times, open_now
+            observations[at], times[at] = simulator.observations, simulator.times
             actions[at], outputs[at] = action, _ = actor(observations[at], noise)
-            lengths[open_now] += 1
+            t += 1
             sampled += running
-            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < wanted)
+            renew = sampled < wanted
+            step = simulator.step(action if discrete else action.astype(np.float64), renew)
             rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
             if step.done.any():
-                ends.append((open_now[step.done], step.observations[step.done].astype(np.float32)))
-            if sampled < wanted:
-                ended = int(step.done.sum())
-                open_now[step.done] = np.arange(begun, begun + ended)
-                begun += ended
-            else:
+                numbers = episodes.close(step.done, t)
+                ends.append((numbers, step.observations[step.done].astype(np.float32)))
+                if renew:
+                    episodes.renew(step.done, t)
+            if not renew:
                 if pairs is not None:
-                    needed = int(np.searchsorted(np.cumsum(lengths[:begun]), pairs)) + 1
-                kept = ~step.done & (open_now < needed)
+                    needed = episodes.needed(pairs, t)
+                kept = ~step.done & (episodes.open < needed)
                 simulator.keep(kept)
-                open_now = open_now[kept]
-            t += 1
-        valid = (numbers >= 0) & (numbers < needed)
-        t = int(np.flatnonzero(valid.any(axis=1))[-1]) + 1
+                episodes.keep(kept)
+        valid = episodes.valid(needed)
+        t = len(valid)
         return {
-            "valid": valid[:t],
+            "valid": valid,
             "observations": observations[:t],
             "actions": actions[:t],
             "outputs": outputs[:t],
@@ -208,6 +204,49 @@ class Sampler:
             "times": times[:t],
             "end_observations": np.concatenate([rows[of < needed] for of, rows in ends]),
         }
+
+
+class _Episodes:
+    """The episodes of a batch, numbered in the order in which they begin.
+
+    Attributes:
+        open: (n,) the numbers of those that the environments that go on are at.
+    """
+
+    def __init__(self, num_envs: int, pairs: int) -> None:
+        self._num_envs, self._begun = num_envs, num_envs
+        self.open = np.arange(num_envs)
+        # Of each: its environment, and the steps of the batch before it begins and up to its end.
+        self._place, self._begin, self._end = (np.zeros(num_envs + pairs, dtype=np.int64) for _ in range(3))
+        self._place[:num_envs] = self.open
+
+    def close(self, done: NDArray[np.bool_], t: int) -> NDArray[np.int64]:
+        """End open ones (n,) after step t; return their numbers."""
+        numbers = self.open[done]
+        self._end[numbers] = t
+        return numbers
+
+    def renew(self, done: NDArray[np.bool_], t: int) -> None:
+        """Begin one in the place of each that has just ended."""
+        new = np.arange(self._begun, self._begun + int(done.sum()))
+        self._place[new], self._begin[new], self.open[done] = self._place[self.open[done]], t, new
+        self._begun += len(new)
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Go on with these (n,) of the open ones only."""
+        self.open = self.open[kept]
+
+    def needed(self, pairs: int, t: int) -> int:
+        """How many of the first ones hold the pairs, as far as step t tells; it grows no more once they do."""
+        end = self._end[: self._begun]
+        lengths = np.where(end > 0, end, t) - self._begin[: self._begun]
+        return int(np.searchsorted(np.cumsum(lengths), pairs)) + 1
+
+    def valid(self, needed: int) -> NDArray[np.bool_]:
+        """(T, N): the pairs of the first ones; those of each environment come before its others."""
+        last = np.zeros(self._num_envs, dtype=np.int64)
+        np.maximum.at(last, self._place[:needed], self._end[:needed])
+        return np.arange(last.max())[:, None] < last
 
 
 class SamplerPool:

@@ -77,8 +77,8 @@ class MountainCar:
     def advance(self, state: Floats, actions: NDArray[np.intp]) -> tuple[Floats, Floats, Bools]:
         position, velocity = state
         velocity = velocity + ((actions - 1) * 0.001 + np.cos(3 * position) * -0.0025)
-        velocity = np.clip(velocity, -0.07, 0.07)
-        position = np.clip(position + velocity, -1.2, 0.6)
+        velocity = np.minimum(np.maximum(velocity, -0.07), 0.07)  # a third of np.clip's time
+        position = np.minimum(np.maximum(position + velocity, -1.2), 0.6)
         velocity = np.where((position == -1.2) & (velocity < 0), 0.0, velocity)
         terminated = (position >= 0.5) & (velocity >= 0)
         return np.stack((position, velocity)), np.full(len(actions), -1.0), terminated
