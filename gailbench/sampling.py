@@ -24,7 +24,8 @@ from gailbench.tasks import Task
 class Batch:
     """Whole episodes of N environments, side by side for T steps; axis 0 is the step. Rewards are the environment's.
 
-    After the last episode of an environment that belongs to the batch its entries are not `valid`, and mean nothing.
+    An environment that has ended its last episode of the batch waits for the others: its entries are not `valid`,
+    and hold nothing.
 
     Attributes:
         valid: (T, N) bool, which entries are pairs of the batch; B in all.
@@ -123,12 +124,11 @@ class Sampler:
         self.generator = generator
         self.simulator = Simulator(make_physics(task.environment, task.horizon, num_envs), task.horizon, generator)
 
-    def sample(self, policy: Policy, pairs: int | None, deterministic: bool = False) -> Batch:
+    def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
 
-        The batch is what the authors' one environment would have sampled, one episode after the other until it holds
-        at least `pairs`: of the episodes, in the order in which they begin, as many of the first ones as that takes.
-        Later ones are given up. Without `pairs` each environment makes exactly one episode.
+        Environments begin new episodes until the batch holds at least `pairs`, and every episode is sampled to its
+        end, as those of the authors' processes were. With `pairs` 1 each environment makes exactly one episode.
         """
         record = self._record(policy, pairs, deterministic)
         shape = record["valid"].shape
@@ -150,14 +150,13 @@ class Sampler:
             lengths=lengths,
         )
 
-    def _record(self, policy: Policy, pairs: int | None, deterministic: bool) -> dict[str, NDArray[Any]]:
+    def _record(self, policy: Policy, pairs: int, deterministic: bool) -> dict[str, NDArray[Any]]:
         simulator, actor = self.simulator, policy.actor()
         num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
-        wanted = pairs or 0
         # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
-        most = simulator.horizon * (1 + -(-wanted // (num_envs * simulator.horizon)))
+        most = simulator.horizon * (1 + -(-pairs // (num_envs * simulator.horizon)))
         shape = (most, num_envs)
-        episodes = _Episodes(num_envs, wanted)
+        valid = np.zeros(shape, dtype=bool)
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
         outputs = np.zeros((*shape, action_dim), dtype=np.float32)
         actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
@@ -168,33 +167,20 @@ class Sampler:
         ends = []
         simulator.restart()
         sampled = t = 0
-        needed = num_envs
         while running := len(simulator.rows):
             # A slice is much faster to write to than a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
-            observations[at], times[at] = simulator.observations, simulator.times
+            observations[at], times[at], valid[at] = simulator.observations, simulator.times, True
             actions[at], outputs[at] = action, _ = actor(observations[at], noise)
-            t += 1
             sampled += running
-            renew = sampled < wanted
-            step = simulator.step(action if discrete else action.astype(np.float64), renew)
+            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < pairs)
             rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
             if step.done.any():
-                numbers = episodes.close(step.done, t)
-                ends.append((numbers, step.observations[step.done].astype(np.float32)))
-                if renew:
-                    episodes.renew(step.done, t)
-            if not renew:
-                if pairs is not None:
-                    needed = episodes.needed(pairs, t)
-                kept = ~step.done & (episodes.open < needed)
-                simulator.keep(kept)
-                episodes.keep(kept)
-        valid = episodes.valid(needed)
-        t = len(valid)
+                ends.append(step.observations[step.done].astype(np.float32))
+            t += 1
         return {
-            "valid": valid,
+            "valid": valid[:t],
             "observations": observations[:t],
             "actions": actions[:t],
             "outputs": outputs[:t],
@@ -202,51 +188,8 @@ class Sampler:
             "terminated": terminated[:t],
             "truncated": truncated[:t],
             "times": times[:t],
-            "end_observations": np.concatenate([rows[of < needed] for of, rows in ends]),
+            "end_observations": np.concatenate(ends),
         }
-
-
-class _Episodes:
-    """The episodes of a batch, numbered in the order in which they begin.
-
-    Attributes:
-        open: (n,) the numbers of those that the environments that go on are at.
-    """
-
-    def __init__(self, num_envs: int, pairs: int) -> None:
-        self._num_envs, self._begun = num_envs, num_envs
-        self.open = np.arange(num_envs)
-        # Of each: its environment, and the steps of the batch before it begins and up to its end.
-        self._place, self._begin, self._end = (np.zeros(num_envs + pairs, dtype=np.int64) for _ in range(3))
-        self._place[:num_envs] = self.open
-
-    def close(self, done: NDArray[np.bool_], t: int) -> NDArray[np.int64]:
-        """End open ones (n,) after step t; return their numbers."""
-        numbers = self.open[done]
-        self._end[numbers] = t
-        return numbers
-
-    def renew(self, done: NDArray[np.bool_], t: int) -> None:
-        """Begin one in the place of each that has just ended."""
-        new = np.arange(self._begun, self._begun + int(done.sum()))
-        self._place[new], self._begin[new], self.open[done] = self._place[self.open[done]], t, new
-        self._begun += len(new)
-
-    def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the open ones only."""
-        self.open = self.open[kept]
-
-    def needed(self, pairs: int, t: int) -> int:
-        """How many of the first ones hold the pairs, as far as step t tells; it grows no more once they do."""
-        end = self._end[: self._begun]
-        lengths = np.where(end > 0, end, t) - self._begin[: self._begun]
-        return int(np.searchsorted(np.cumsum(lengths), pairs)) + 1
-
-    def valid(self, needed: int) -> NDArray[np.bool_]:
-        """(T, N): the pairs of the first ones; those of each environment come before its others."""
-        last = np.zeros(self._num_envs, dtype=np.int64)
-        np.maximum.at(last, self._place[:needed], self._end[:needed])
-        return np.arange(last.max())[:, None] < last
 
 
 class SamplerPool:
@@ -324,5 +267,5 @@ def evaluate(
 
     Each episode has an environment of its own, so that long ones count as often as short ones.
     """
-    batch = Sampler(task, episodes, generator).sample(policy, None, deterministic)
+    batch = Sampler(task, episodes, generator).sample(policy, 1, deterministic)
     return batch.returns, batch.lengths

@@ -41,8 +41,8 @@ CURVE_COLUMNS = (
     "validation_loss",
 )
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
-# another arithmetic could not be continued to the bytes of an undisturbed training.
-ARITHMETIC = 5
+# another one could not be continued to the bytes of an undisturbed training.
+ARITHMETIC = 6
 Row = dict[str, float]
 
 

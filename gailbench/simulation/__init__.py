@@ -88,24 +88,23 @@ class Simulator:
     def step(self, actions: NDArray[Any], renew: bool = True) -> Step:
         """Apply raw actions, (n, A) float64 or (n,) int, never clipped.
 
-        Environments whose episode ended start the next one; without `renew` they must not be kept.
+        Environments whose episode ended start the next one or, without `renew`, go on no more.
         """
         observations, rewards, terminated, truncated = self.physics.step(actions)
         self.times += 1
         result = Step(observations, rewards, terminated, truncated | (self.times >= self.horizon))
         self.observations = observations
-        if renew and result.done.any():
-            ended = np.flatnonzero(result.done)
-            self.observations = observations.copy()
-            self.observations[ended] = self.physics.reset(ended, self._generator)
-            self.times[ended] = 0
+        if result.done.any():
+            if renew:
+                ended = np.flatnonzero(result.done)
+                self.observations = observations.copy()
+                self.observations[ended] = self.physics.reset(ended, self._generator)
+                self.times[ended] = 0
+            else:
+                kept = ~result.done
+                self.rows, self.times, self.observations = self.rows[kept], self.times[kept], observations[kept]
+                self.physics.keep(kept)
         return result
-
-    def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the environments only, until the next restart."""
-        if not kept.all():
-            self.rows, self.times, self.observations = self.rows[kept], self.times[kept], self.observations[kept]
-            self.physics.keep(kept)
 
 
 def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:

@@ -182,7 +182,8 @@ def test_environments_that_go_on_no_more_never_disturb_the_others():
     beside = make("CartPole-v0", 100, 3, Seeds())
     assert np.array_equal(apart.observations, beside.observations)
     active = np.array([True, False, True])
-    beside.keep(active)
+    beside.physics.keep(active)
+    beside.times, beside.observations = beside.times[active], beside.observations[active]
     ends = 0
     for _ in range(150):
         everything, some = apart.step(np.array([1, 1, 0])), beside.step(np.array([1, 0]))
@@ -197,7 +198,8 @@ def test_environments_that_go_on_no_more_never_disturb_the_others():
 @pytest.mark.filterwarnings("ignore:.*out of date")
 def test_idle_environments_may_reach_the_time_limit():
     simulator = make("Pendulum-v1", 5, 2, np.random.default_rng(0))
-    simulator.keep(np.array([True, False]))
+    simulator.physics.keep(np.array([True, False]))
+    simulator.times, simulator.observations = simulator.times[:1], simulator.observations[:1]
     for _ in range(17):
         simulator.step(np.zeros((1, 1)))
     assert simulator.times.tolist() == [17 % 5]

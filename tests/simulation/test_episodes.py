@@ -101,13 +101,12 @@ def test_a_restart_begins_every_episode_anew_from_the_generator(environment):
     assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 12
 
 
-def test_an_environment_that_is_not_kept_goes_on_no_more():
+def test_without_renewal_an_ended_environment_goes_on_no_more():
     simulator = make("CartPole-v1", 200, 20, np.random.default_rng(0))
     lengths = np.zeros(20, dtype=int)
     while len(rows := simulator.rows):
         before = simulator.observations.copy()
         step = simulator.step(np.ones(len(rows), dtype=np.intp), renew=False)
-        simulator.keep(~step.done)
         lengths[rows] += 1
         assert len(step.observations) == len(before) == len(rows)
         assert np.array_equal(simulator.rows, rows[~step.done])
@@ -134,7 +133,8 @@ def test_mujoco_environments_that_go_on_no_more_are_not_stepped(environment, mon
     datas = part.physics.datas
     before = [(data.time, data.qpos.copy(), data.qvel.copy(), data.ctrl.copy()) for data in datas]
     active = np.array([True, False, True, False])
-    part.keep(active)
+    part.physics.keep(active)
+    part.times = part.times[active]
     rng = np.random.default_rng(1)
     for _ in range(8):
         actions = rng.standard_normal((4, whole.action_dim))
