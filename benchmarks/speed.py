@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -27,10 +28,12 @@ import numpy as np
 from overhead import gailbench, seconds
 
 from gailbench import bench, experts
-from gailbench.bench import Replay, bench_learner, measure, rate, steps_of_iteration
+from gailbench.algorithms.loop import LoopSettings
+from gailbench.bench import Replay, Speed, bench_learner, measure, rate, steps_of_iteration
 from gailbench.computing import prepare_process
 from gailbench.sampling import Sampler
-from gailbench.tasks import TASKS, get_task
+from gailbench.simulation import dimensions
+from gailbench.tasks import TASKS, Task, get_task
 from gailbench.versions import versions
 
 MUJOCO = ("hopper", "walker", "ant", "humanoid", "halfcheetah", "reacher")
@@ -47,7 +50,7 @@ def main() -> None:
     made_with = ", ".join(f"{name} {value}" for name, value in versions().items())
     print(f"# Speed\n\nMade by `python benchmarks/speed.py` on {_processor()}, {os.cpu_count()} cores; {made_with}.")
     print(f"Medians of {rounds} interleaved rounds.")
-    against_the_physics(names, rounds)
+    floors(against_the_physics(names, rounds))
     side_by_side(names, rounds)
     classic(rounds)
     growth(rounds)
@@ -67,9 +70,12 @@ def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) ->
         print(f"| {' | '.join(row)} |", flush=True)
 
 
-def against_the_physics(names: list[str], rounds: int) -> None:
+def against_the_physics(names: list[str], rounds: int) -> list[Speed]:
+    speeds = []
+
     def row(name: str) -> list[str]:
         speed = measure(get_task(name), 1, rounds)
+        speeds.append(speed)
         return [
             name,
             speed.states,
@@ -80,6 +86,75 @@ def against_the_physics(names: list[str], rounds: int) -> None:
 
     columns = ("task", "states of", "physics, steps/s", "sampling / physics", "whole iterations / physics")
     _table("One thread", columns, map(row, names))
+    return speeds
+
+
+def floors(speeds: list[Speed]) -> None:
+    """Print how far the updates of an iteration are from the least that their arithmetic takes."""
+    matrix = np.ones((2048, 2048), dtype=np.float32)
+    result = np.empty_like(matrix)
+
+    def multiply() -> int:
+        np.matmul(matrix, matrix, out=result)
+        return 2 * 2048**3
+
+    def activate() -> int:
+        for start in range(0, 2048, 64):  # half a MiB at a time
+            np.tanh(matrix[start : start + 64], out=result[start : start + 64])
+        return matrix.size
+
+    products, tanhs = (max(rate(work) for _ in range(10)) for work in (multiply, activate))
+
+    def row(speed: Speed) -> list[str]:
+        task = get_task(speed.task)
+        operations, tanh = arithmetic(task)
+        least = operations / products + tanh / tanhs
+        updates = task.batch / speed.training_steps_per_second - task.batch / speed.sampling_steps_per_second
+        physics = task.batch / speed.physics_steps_per_second
+        return [
+            speed.task,
+            f"{operations / 1e9:.1f}",
+            f"{tanh / 1e6:.0f}",
+            f"{least:.2f}",
+            f"{updates:.2f}",
+            f"{1 / (1 / speed.sampling_ratio + least / physics):.3f}",
+        ]
+
+    columns = (
+        *("task", "products, GFLOP", "tanh, millions", "least, s", "measured, s"),
+        "iterations / physics if updates took the least",
+    )
+    _table("Floor of an iteration's updates, one thread", columns, map(row, speeds))
+    print(
+        f"\nPeak rates: {products / 1e9:.0f} GFLOP/s (float32 products of 2048 x 2048) and {tanhs / 1e6:,.0f} million "
+        "tanh/s (float32, in cache)."
+    )
+
+
+def arithmetic(task: Task) -> tuple[float, float]:
+    """Return the floating-point operations of the matrix products, and the tanh evaluations, of one iteration of GAIL
+    at the paper's settings, without halvings of the steps."""
+    observation_dim, action_dim, _ = dimensions(task.environment, task.horizon)
+    settings = LoopSettings(batch=task.batch)
+    hidden = settings.hidden
+    pairs, region = task.batch, settings.policy_region
+    rows_of_products = region.subsample * pairs
+    expert_pairs = task.sizes[0] * task.horizon / task.keep_every
+
+    def network(inputs: int, outputs: int, forward: float, backward: float, products: float) -> float:
+        """Operations of passes over so many rows; a product with the Jacobian or its transpose costs as much as a
+        pass backward, which spares the one to the inputs."""
+        sizes = (inputs, *hidden, outputs)
+        once = sum(2 * a * b for a, b in pairwise(sizes))
+        back = 2 * once - 2 * inputs * hidden[0]
+        return once * forward + back * (backward + 2 * region.iterations * products)
+
+    policy = network(observation_dim, action_dim, 2 * pairs + rows_of_products, pairs, rows_of_products)
+    value = network(observation_dim + 1, 1, 3 * pairs + rows_of_products, pairs, rows_of_products)
+    learned = pairs + expert_pairs
+    discriminator = network(observation_dim + action_dim, 1, 2 * pairs + learned, learned, 0)
+    forward_rows = 7 * pairs + 2 * rows_of_products + learned
+    return policy + value + discriminator, forward_rows * sum(hidden)
 
 
 _learner = None

@@ -60,19 +60,8 @@ class MLP(nn.Module):
 
         PyTorch's cost per call is several times higher, and so is that of its tanh.
         """
-        layers, activate = self._numpy_layers(), _activation(self.activation)
-
-        def forward(x: Array) -> Array:
-            for weight, bias in layers[:-1]:
-                x = x @ weight
-                x += bias
-                activate(x)
-            weight, bias = layers[-1]
-            x = x @ weight
-            x += bias
-            return x
-
-        return forward
+        layers = self._numpy_layers()
+        return lambda x: _forward(layers, self.activation, x)[-1]
 
     def evaluate(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O) for many rows, without a graph."""
@@ -81,25 +70,28 @@ class MLP(nn.Module):
 
     def linearize(self, x: Tensor) -> Linearization:
         """Return the network's Jacobian at rows x (B, I), as a pair of products."""
-        layers, activate = self._numpy_layers(), _activation(self.activation)
-        inputs = [x.numpy()]
-        for weight, bias in layers[:-1]:
-            inputs.append(inputs[-1] @ weight)
-            inputs[-1] += bias
-            activate(inputs[-1])
-        weight, bias = layers[-1]
-        return Linearization([weight for weight, _ in layers], inputs, self.activation, inputs[-1] @ weight + bias)
+        layers = self._numpy_layers()
+        *inputs, output = _forward(layers, self.activation, x.numpy())
+        return Linearization([weight for weight, _ in layers], inputs, self.activation, output)
 
     def _numpy_layers(self) -> list[tuple[Array, Array]]:
         """Weights and biases, as views."""
         return [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
 
 
-def _activation(name: Activation) -> Callable[[Array], Any]:
-    """In place."""
-    if name == "tanh":
-        return lambda z: np.tanh(z, out=z)
-    return lambda z: np.maximum(z, LEAKY_SLOPE * z, out=z)
+def _forward(layers: list[tuple[Array, Array]], activation: Activation, x: Array) -> list[Array]:
+    """Return the inputs of every layer, and the output."""
+    through = [x]
+    for weight, bias in layers:
+        if len(through) > 1:
+            z = through[-1]
+            if activation == "tanh":
+                np.tanh(z, out=z)
+            else:
+                np.maximum(z, LEAKY_SLOPE * z, out=z)
+        through.append(through[-1] @ weight)
+        through[-1] += bias
+    return through
 
 
 class Linearization:
