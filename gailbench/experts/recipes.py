@@ -83,7 +83,15 @@ RECIPES: dict[str, Recipe] = {
     ),
     "reacher": Recipe(iterations=500, batch=50_000, horizon=50),
     "halfcheetah": Recipe(
-        iterations=500, batch=100_000, horizon=2000, gae_lambda=0.98, hidden=(50,), activation="leaky_relu"
+        iterations=500,
+        batch=100_000,
+        horizon=2000,
+        gae_lambda=0.98,
+        hidden=(50,),
+        activation="leaky_relu",
+        seed=4,
+        reason="The recipe of the authors' best experts. Most seeds find a poor gait: after 60 iterations seeds 0 to 4 "
+        "were at 2,084, 2,010, 1,909, 2,081 and 3,551 per 2,000 steps, and seed 0 ended at 3,450.",
     ),
     "hopper": Recipe(iterations=300, batch=50_000, horizon=1000, gae_lambda=0.98),
     "walker": Recipe(
