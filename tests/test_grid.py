@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -196,6 +198,23 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(results: Path, tmp_p
     assert not (folders[1] / "error.txt").exists()
     assert json.loads((folders[1] / "spec.json").read_text())["seed"] == 1
     assert files_under(folders[0]) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_even_the_first_worker_starts_with_signals_that_wait() -> None:
+    code = (
+        "import multiprocessing, pathlib, time\n"
+        "from gailbench.engines.local import _inherited\n"
+        "process = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), daemon=True)\n"
+        "with _inherited():\n"
+        "    process.start()\n"
+        "print(pathlib.Path(f'/proc/{process.pid}/status').read_text())\n"
+        "process.kill()\n"
+    )
+    status = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    (blocked,) = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert blocked >> (number - 1) & 1
 
 
 def test_control_c_while_workers_start_is_quiet(results: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -163,6 +164,7 @@ def _inherited() -> Iterator[None]:
     """What a worker takes over when it starts: one thread, and signals that wait until it handles them."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # libraries read this when they are imported
+    resource_tracker.ensure_running()  # when it starts, it unblocks these signals
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
