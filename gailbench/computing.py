@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 
 import torch
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_limits
 
 # From glibc's malloc.h: how much free memory it keeps at the end of its heap, and from which size on a block is
 # fetched from the system by itself, of which it accepts 32 MiB at most.
@@ -21,7 +21,7 @@ def prepare_process(threads: int) -> None:
     the next one: 15 % of a gradient's time. With another C library nothing changes.
     """
     torch.set_num_threads(threads)
-    ThreadpoolController().limit(limits=threads, user_api="blas")
+    threadpool_limits(threads, user_api="blas")
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)

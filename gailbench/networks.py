@@ -56,7 +56,7 @@ class MLP(nn.Module):
         return torch.addmm(bias, x, weight)
 
     def numpy_forward(self) -> Callable[[Array], Array]:
-        """Return (B, I) -> (B, O) in NumPy, for a few rows at the present parameters.
+        """Return (B, I) -> (B, O) in NumPy, at the present parameters.
 
         PyTorch's cost per call is several times higher, and so is that of its tanh.
         """

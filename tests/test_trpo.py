@@ -520,7 +520,7 @@ def test_policy_step_measures_kl_from_old_to_new(task: str, sample_batch: Sample
     assert outcome.accepted
     forward, backward = kls_by_hand(old, policy, batch)
     assert outcome.divergence == pytest.approx(forward, rel=1e-3)
-    assert abs(forward - backward) > 0.01 * forward
+    assert abs(forward - backward) > 0.02 * forward
 
 
 @TASKS
