@@ -127,8 +127,8 @@ class Sampler:
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
 
-        Environments begin new episodes until the batch holds at least `pairs`, and every episode is sampled to its
-        end, as those of the authors' processes were. With `pairs` 1 each environment makes exactly one episode.
+        Environments begin new episodes until those that ended hold at least `pairs`, and every episode is sampled to
+        its end, as those of the authors' processes were. With `pairs` 1 each environment makes exactly one episode.
         """
         record = self._record(policy, pairs, deterministic)
         shape = record["valid"].shape
@@ -153,8 +153,9 @@ class Sampler:
     def _record(self, policy: Policy, pairs: int, deterministic: bool) -> dict[str, NDArray[Any]]:
         simulator, actor = self.simulator, policy.actor()
         num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
-        # No episode begins after one horizon if N horizons hold the pairs; else once more for each further one.
-        most = simulator.horizon * (1 + -(-pairs // (num_envs * simulator.horizon)))
+        # After t steps of all N environments open episodes hold fewer than N horizons of the N t pairs: no episode
+        # begins once the others are as many as asked for.
+        most = 2 * simulator.horizon + -(-pairs // num_envs)
         shape = (most, num_envs)
         valid = np.zeros(shape, dtype=bool)
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
@@ -165,16 +166,15 @@ class Sampler:
         truncated = np.zeros(shape, dtype=bool)
         times = np.zeros(shape, dtype=np.int64)
         ends = []
-        simulator.restart()
-        sampled = t = 0
+        simulator.restart(pairs)
+        t = 0
         while running := len(simulator.rows):
             # A slice is much faster to write to than a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
             observations[at], times[at], valid[at] = simulator.observations, simulator.times, True
             actions[at], outputs[at] = action, _ = actor(observations[at], noise)
-            sampled += running
-            step = simulator.step(action if discrete else action.astype(np.float64), renew=sampled < pairs)
+            step = simulator.step(action if discrete else action.astype(np.float64))
             rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
             if step.done.any():
                 ends.append(step.observations[step.done].astype(np.float32))

@@ -42,7 +42,7 @@ CURVE_COLUMNS = (
 )
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
-ARITHMETIC = 6
+ARITHMETIC = 7
 Row = dict[str, float]
 
 

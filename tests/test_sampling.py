@@ -357,17 +357,17 @@ class TestWholeEpisodes:
 
     @pytest.mark.parametrize("environments", [1, 7])
     @pytest.mark.parametrize("pairs", [1, 2, 55, 56, 57, 112, 113, 500])
-    def test_batches_hold_at_least_the_pairs_and_no_episode_begins_once_they_do(self, environments, pairs):
+    def test_episodes_begin_until_ended_ones_hold_the_pairs(self, environments, pairs):
         sampler = Sampler(COUNTING, environments, np.random.default_rng(0))
-        full = -(-pairs // environments)  # steps until the pairs are there, all environments running
         for _ in range(6):
             batch = sampler.sample(initial_policy(3, 2), pairs)
             assert pairs <= len(batch) < pairs + environments * COUNTING.horizon
-            for n in range(environments):
-                ends = np.flatnonzero(batch.done[:, n]) + 1
-                assert ends[-1] == batch.valid[:, n].sum() >= full
-                assert (ends[:-1] < full).all()  # where the later episodes begin
-            assert batch.valid[:full].all()
+            ended = 0
+            for t, done in enumerate(batch.done):
+                ended += (batch.times[t, done] + 1).sum()
+                goes_on = batch.valid[t + 1, done] if t + 1 < len(batch.valid) else np.zeros(done.sum(), dtype=bool)
+                assert (goes_on == (ended < pairs)).all()
+            assert ended == len(batch)
 
     @pytest.mark.parametrize("environment", ["CartPole-v0", "CartPole-v1", "Hopper-v5", "Pendulum-v1"])
     @pytest.mark.filterwarnings("ignore:.*out of date")
@@ -461,7 +461,7 @@ class TestTimes:
 
     @pytest.mark.parametrize("strength", [0.0, 4.0])
     def test_the_comparison_notices_cut_episodes(self, strength):
-        """The same batch passes whole, and does not where every environment is cut once the pairs are there."""
+        """The same batch passes whole, and does not where every environment is cut at the same step."""
         policy = balancing_policy(strength)
         lengths = whole_episode_lengths(policy, 2_000, 1)
         for full in (20, 60):

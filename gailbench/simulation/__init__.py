@@ -6,6 +6,7 @@ Gymnasium environment. Legend: N environments, n of them that go on, O observati
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Protocol
@@ -79,23 +80,25 @@ class Simulator:
         self.discrete = physics.discrete
         self._generator = generator
 
-    def restart(self) -> None:
-        """Start a new episode in every environment."""
+    def restart(self, pairs: float = math.inf) -> None:
+        """Start a new episode in every environment; further ones begin until ended episodes hold `pairs` pairs."""
+        self._missing = pairs
         self.rows = np.arange(self.num_envs)
         self.times = np.zeros(self.num_envs, dtype=np.int64)
         self.observations = self.physics.start(self._generator)
 
-    def step(self, actions: NDArray[Any], renew: bool = True) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """Apply raw actions, (n, A) float64 or (n,) int, never clipped.
 
-        Environments whose episode ended start the next one or, without `renew`, go on no more.
+        Environments whose episode ended start the next one or, once ended episodes hold the pairs, go on no more.
         """
         observations, rewards, terminated, truncated = self.physics.step(actions)
         self.times += 1
         result = Step(observations, rewards, terminated, truncated | (self.times >= self.horizon))
         self.observations = observations
         if result.done.any():
-            if renew:
+            self._missing -= int(self.times[result.done].sum())
+            if self._missing > 0:
                 ended = np.flatnonzero(result.done)
                 self.observations = observations.copy()
                 self.observations[ended] = self.physics.reset(ended, self._generator)

@@ -101,12 +101,13 @@ def test_a_restart_begins_every_episode_anew_from_the_generator(environment):
     assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 12
 
 
-def test_without_renewal_an_ended_environment_goes_on_no_more():
+def test_once_ended_episodes_hold_the_pairs_an_ended_environment_goes_on_no_more():
     simulator = make("CartPole-v1", 200, 20, np.random.default_rng(0))
+    simulator.restart(pairs=1)
     lengths = np.zeros(20, dtype=int)
     while len(rows := simulator.rows):
         before = simulator.observations.copy()
-        step = simulator.step(np.ones(len(rows), dtype=np.intp), renew=False)
+        step = simulator.step(np.ones(len(rows), dtype=np.intp))
         lengths[rows] += 1
         assert len(step.observations) == len(before) == len(rows)
         assert np.array_equal(simulator.rows, rows[~step.done])
