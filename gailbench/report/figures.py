@@ -128,6 +128,7 @@ def curves_figure(
     colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
     summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
+    lowest_first = sorted(colors, key=lambda name: (name, 0) not in summaries)  # a control's line covers no method's
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
     figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 2.4 + 1.0 * len(panel_rows)), layout="constrained")
     panels = figure.subplots(
@@ -144,9 +145,9 @@ def curves_figure(
         for level in ("random_mean", "expert_mean"):
             if math.isfinite(value := baselines[level].get(task, math.nan)):
                 axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
-        for name, color in colors.items():
+        for name in lowest_first:
             # What learns without demonstrations is the same beside every size.
-            _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", color, "-", name)
+            _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], "-", name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
         for row, (_, quantities) in enumerate(panel_rows, start=1):
             for name in diagnosed:

@@ -91,6 +91,7 @@ def test_a_reward_without_demonstrations_is_drawn_beside_every_size(
     figure = _curves("walker", results, baselines)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["4 trajectories", "11 trajectories"]
     assert _labels(figure, 0) == _labels(figure, 1) == {"GAIL", "constant"}
+    assert list(figure.axes[0].get_legend_handles_labels()[1]) == ["constant", "GAIL"]  # drawn below the others
 
 
 def test_curves_of_behavioral_cloning_alone_are_its_level(
