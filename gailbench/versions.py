@@ -9,18 +9,22 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from threadpoolctl import ThreadpoolController
+
 from gailbench import __version__
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of gailbench, Python and the libraries that results depend on, and the source's commit."""
+    """Versions of gailbench, Python and the libraries that results depend on, the kind of processor that matrix
+    products were made for (on another kind they round differently), and the source's commit."""
     libraries = {name: version(name) for name in ("torch", "mujoco", "gymnasium", "numpy")}
     return {
         "gailbench": __version__,
         "python": platform.python_version(),
         **libraries,
         "machine": platform.machine(),
+        "blas": _blas(),
         "commit": _commit(),
     }
 
@@ -29,6 +33,14 @@ def command() -> str:
     """The command line, without the folder of the program."""
     program = Path(sys.argv[0]).name
     return " ".join(["python -m gailbench" if program == "__main__.py" else program, *sys.argv[1:]])
+
+
+def _blas() -> str:
+    """NumPy's library of matrix products and the processor it chose its code for, say "openblas 0.3.31 Haswell"."""
+    import numpy  # noqa: F401  (loads the library)
+
+    found = ThreadpoolController().select(user_api="blas").info()
+    return " ".join(str(found[0].get(key)) for key in ("internal_api", "version", "architecture")) if found else ""
 
 
 def _commit() -> str:

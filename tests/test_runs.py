@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
+from threadpoolctl import threadpool_info
 
 from gailbench import checkpoints, demonstrations, experts, runs
 from gailbench.demonstrations import Demonstrations
@@ -173,6 +174,7 @@ def test_a_run_leaves_all_its_files(algorithm: str, tiny: Tiny, demos: Demonstra
 
     versions = json.loads((folder / "versions.json").read_text())
     assert {"gailbench", "python", "torch", "mujoco", "gymnasium", "numpy", "command"} <= set(versions)
+    assert any(library["version"] in versions["blas"] for library in threadpool_info() if library["user_api"] == "blas")
     timing = json.loads((folder / "timing.json").read_text())
     assert set(timing) == {"training_seconds", "evaluation_seconds"}
     assert all(seconds >= 0 for seconds in timing.values())
