@@ -150,22 +150,6 @@ def embed(expert: Policy, hidden: tuple[int, ...]) -> Policy:
     return policy
 
 
-def estimate_steps_per_second(task: Task, seconds: float = 0.3) -> float:
-    """Return a quick estimate of sampling speed on this machine, for plans: an untrained policy, one thread."""
-    sampler = Sampler(task, 10 if task.horizon > 200 else 25, np.random.default_rng(0))
-    simulator = sampler.simulator
-    policy = Policy(
-        simulator.observation_dim,
-        simulator.action_dim,
-        simulator.discrete,
-        generator=np.random.default_rng(0),
-    )
-    steps, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        steps += len(sampler.sample(policy, 500))
-    return steps / elapsed
-
-
 class Replay:
     """The physics alone over a batch that a policy sampled: its states and its raw actions.
 

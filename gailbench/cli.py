@@ -227,12 +227,12 @@ def expert_train(
     """
     from dataclasses import replace
 
-    from gailbench.bench import estimate_steps_per_second
     from gailbench.computing import prepare_process
     from gailbench.experts.recipes import RECIPES
     from gailbench.experts.train import train
     from gailbench.interrupts import Interrupted, StopSignals
     from gailbench.progress import CurveProgress, count, duration
+    from gailbench.simulation import estimate_steps_per_second
 
     chosen = _tasks(names)
     if out is not None and len(chosen) > 1:
@@ -252,11 +252,11 @@ def expert_train(
     for task in chosen:
         recipe = recipes[task.name]
         steps = recipe.iterations * recipe.batch
-        seconds = steps / estimate_steps_per_second(task)
+        seconds = steps / estimate_steps_per_second(task.environment, recipe.horizon)
         total += seconds
-        _say(f"{task.name}: {count(steps)} steps, about {duration(seconds)} plus updates")
+        _say(f"{task.name}: {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
     if len(chosen) > 1:
-        _say(f"all: about {duration(total)} plus updates")
+        _say(f"all: about {duration(total)} of simulation plus learning")
     with StopSignals() as stopping:
         for task in chosen:
             path = out or Path("experts") / f"{task.name}.safetensors"
@@ -570,14 +570,16 @@ def run_command(
     workers = min(jobs or _cores(), max(len(todo), 1))
     eta = ""
     if todo:
-        from gailbench.bench import estimate_steps_per_second
+        from gailbench.simulation import estimate_steps_per_second  # not the policy's: importing torch takes seconds
 
         seconds = sum(
-            sum(job.spec.steps for job in todo if job.spec.task == task.name) / estimate_steps_per_second(task)
+            sum(job.spec.steps for job in todo if job.spec.task == task.name)
+            / estimate_steps_per_second(task.environment, task.horizon)
             for task in chosen
             if any(job.spec.task == task.name for job in todo)
         )
-        eta = f", about {duration(seconds / workers)} plus updates with {workers} job{'s' if workers > 1 else ''}"
+        eta = f", about {duration(seconds / workers)} of simulation plus learning"
+        eta += f" with {workers} job{'s' if workers > 1 else ''}"
     _say(
         f"{len(planned)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
         f"{found.count('new')} new; {count(steps)} environment steps{eta}"

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -281,6 +283,18 @@ def test_run_tells_its_budget_first_and_the_next_command_last(ran: tuple[Path, F
     assert lines[0].endswith("with 2 jobs")
     assert [line.split(",")[0] for line in lines[1:-1]] == [f"[{k}/8" for k in range(1, 9)]
     assert lines[-1] == "next: gailbench report --results results"
+
+
+def test_planning_runs_does_not_import_torch(sampled: tuple[Path, Finished], tmp_path: Path) -> None:
+    """Its import takes seconds, and workers do it again."""
+    demos = sampled[0] / "demos" / "cartpole.npz"
+    arguments = ["run", "--task", "cartpole", "--sizes", "1", "--demos", str(demos), "--dry-run"]
+    code = "import sys; from gailbench.cli import cli; cli(sys.argv[1:], standalone_mode=False); "
+    code += "sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "of simulation plus learning" in done.stderr
 
 
 def test_a_second_run_skips_what_is_complete(ran: tuple[Path, Finished]) -> None:

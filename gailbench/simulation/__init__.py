@@ -7,6 +7,7 @@ Gymnasium environment. Legend: N environments, n of them that go on, O observati
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Protocol
@@ -119,6 +120,19 @@ def make(environment: str, horizon: int, num_envs: int, generator: np.random.Gen
     simulator = Simulator(make_physics(environment, horizon, num_envs), horizon, generator)
     simulator.restart()
     return simulator
+
+
+def estimate_steps_per_second(environment: str, horizon: int, seconds: float = 0.3) -> float:
+    """Return a quick estimate of how fast this machine simulates, for plans: random actions, one thread."""
+    generator = np.random.default_rng(0)
+    simulator = make(environment, horizon, 25, generator)
+    shape = (simulator.num_envs, simulator.action_dim)
+    steps, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        actions = generator.integers(shape[1], size=shape[0]) if simulator.discrete else generator.normal(size=shape)
+        simulator.step(actions)
+        steps += simulator.num_envs
+    return steps / elapsed
 
 
 @cache
