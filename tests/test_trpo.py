@@ -514,13 +514,13 @@ def test_policy_step_stays_within_the_wall_and_improves(task: str, sample_batch:
 @TASKS
 def test_policy_step_measures_kl_from_old_to_new(task: str, sample_batch: SampleBatch) -> None:
     # A large region, where the two directions are far apart.
-    policy, batch = sample_batch(task, envs=8, steps=50)
+    policy, batch = sample_batch(task, envs=8, steps=50, seed=1)
     old = copy.deepcopy(policy)
     outcome = policy_step(policy, batch, advantages_of(batch), np.random.default_rng(0), TrustRegion(limit=1.0))
     assert outcome.accepted
     forward, backward = kls_by_hand(old, policy, batch)
     assert outcome.divergence == pytest.approx(forward, rel=1e-3)
-    assert abs(forward - backward) > 0.02 * forward
+    assert abs(forward - backward) > 0.1 * forward
 
 
 @TASKS
