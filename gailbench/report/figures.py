@@ -162,7 +162,10 @@ def curves_figure(
         axes.yaxis.set_major_locator(MaxNLocator(3 if panel_rows else 5))
     figure.align_ylabels(panels[:, 0])
     handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=task)
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / 5))  # rows as long as each other
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.2, handlelength=1.5, title=task
+    )
     caption = "Environment steps in millions. Bands: lowest to highest seed. Gray: random and expert."
     if panel_rows:
         caption += " Below: GAIL; accuracy on the expert's pairs solid, on the policy's dashed."
