@@ -126,13 +126,12 @@ def test_every_task_has_a_recipe_that_fits_it() -> None:
         task = TASKS[name]
         # Longer training episodes need a reason, shorter ones would train for another problem.
         assert recipe.horizon >= task.horizon
-        assert recipe.batch % recipe.horizon == 0
         assert recipe.training_task(task).environment == task.environment
         assert recipe.loop_settings().batch == recipe.batch
 
 
 def test_the_authors_budgets_are_kept_on_the_locomotion_tasks() -> None:
-    # 480 to 500 iterations and 45 to 48 million pairs in the paper's runs, with episodes of up to 2,000 steps.
+    # 45 to 48 million pairs in the paper's runs, with episodes of up to 2,000 steps.
     for name in ("halfcheetah", "walker"):
         recipe = RECIPES[name]
         assert (recipe.hidden, recipe.activation, recipe.gae_lambda) == ((50,), "leaky_relu", 0.98)

@@ -95,7 +95,15 @@ RECIPES: dict[str, Recipe] = {
     ),
     "hopper": Recipe(iterations=300, batch=50_000, horizon=1000, gae_lambda=0.98),
     "walker": Recipe(
-        iterations=500, batch=100_000, horizon=2000, gae_lambda=0.98, hidden=(50,), activation="leaky_relu"
+        iterations=1_800,
+        batch=25_000,
+        horizon=2000,
+        gae_lambda=0.98,
+        hidden=(50,),
+        activation="leaky_relu",
+        reason="The network, horizon and pairs in all of the authors' best expert, in a quarter of their batches: an "
+        "iteration goes as far as the trust region lets it, whatever it has seen. Return per step was 4.24 after 6.2 "
+        "million pairs; with batches of 100,000 it was 3.23 after 6.9. Batches of 10,000 were no faster per pair.",
     ),
     "ant": Recipe(iterations=700, batch=50_000, horizon=1000),
     "humanoid": Recipe(iterations=1_900, batch=50_000, horizon=1000),
