@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -40,30 +40,37 @@ def _bars(console: Console) -> Progress:
     )
 
 
-class GridProgress:
-    """Shows a grid's events: one bar for the grid and one for each open run, or a line per finished run."""
+class _Display:
+    """Bars while it is entered, on a terminal; `_progress` is None elsewhere."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._total, self._finished = total, 0
-        self._started = time.monotonic()
-        self._bars: dict[RunSpec, TaskID] = {}
-        self._locked: set[RunSpec] = set()
-        self._progress: Progress | None = None
-        if console.is_terminal:
-            self._progress = _bars(console)
-            self._grid = self._progress.add_task("all runs", total=total, note="")
+        self._progress = _bars(console) if console.is_terminal else None
 
-    def __enter__(self) -> GridProgress:
+    def __enter__(self) -> Self:
         if self._progress is not None:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class GridProgress(_Display):
+    """Shows a grid's events: one bar for the grid and one for each open run, or a line per finished run."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        super().__init__(console)
+        self._total, self._finished = total, 0
+        self._started = time.monotonic()
+        self._bars: dict[RunSpec, TaskID] = {}
+        self._locked: set[RunSpec] = set()
+        if self._progress is not None:
+            self._grid = self._progress.add_task("all runs", total=total, note="")
 
     def show(self, event: Event) -> None:
         """Take an event."""
@@ -96,9 +103,6 @@ class GridProgress:
         elapsed = duration(time.monotonic() - self._started)
         self._print(f"[{self._finished}/{self._total}, {elapsed}] {spec.label()}: {text}")
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     def _show_row(self, spec: RunSpec, row: dict[str, float]) -> None:
         if self._progress is None or spec not in self._bars:
             return
@@ -109,29 +113,17 @@ class GridProgress:
         self._progress.update(self._bars[spec], completed=row["iteration"], note=note)
 
 
-class CurveProgress:
+class CurveProgress(_Display):
     """Shows one training: a bar with the current return on a terminal, and its learning curve as numbers."""
 
     LINES = 25
 
     def __init__(self, name: str, iterations: int, console: Console) -> None:
-        self._console, self._iterations = console, iterations
+        super().__init__(console)
+        self._iterations = iterations
         self._every = max(1, iterations // self.LINES)
-        self._progress: Progress | None = None
-        if console.is_terminal:
-            self._progress = _bars(console)
+        if self._progress is not None:
             self._bar = self._progress.add_task(name, total=iterations, note="")
-
-    def __enter__(self) -> CurveProgress:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
 
     def show(self, row: dict[str, float]) -> None:
         """Take a row of the learning curve."""
@@ -139,10 +131,7 @@ class CurveProgress:
         if self._progress is not None:
             self._progress.update(self._bar, completed=iteration, note=f"return {row['return_mean']:.1f}")
         if iteration % self._every == 0 or iteration in (1, self._iterations):
-            self._console.print(
+            self._print(
                 f"iteration {iteration}: {int(row['steps']):,} steps, return {row['return_mean']:.1f} ± "
-                f"{row['return_std']:.1f}, length {row['length_mean']:.0f}, entropy {row['entropy']:.2f}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                f"{row['return_std']:.1f}, length {row['length_mean']:.0f}, entropy {row['entropy']:.2f}"
             )
