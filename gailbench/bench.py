@@ -26,7 +26,7 @@ from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.computing import prepare_process
 from gailbench.networks import LEAKY_SLOPE
 from gailbench.policy import Policy
-from gailbench.sampling import Batch, Sampler
+from gailbench.sampling import Batch, Sampler, SamplerPool
 from gailbench.simulation import make_physics
 from gailbench.simulation.classic import ClassicPhysics
 from gailbench.simulation.gymnasium import GymnasiumPhysics
@@ -158,9 +158,8 @@ class Replay:
     """
 
     def __init__(self, task: Task, policy: Policy, batch: int, threads: int) -> None:
-        num_envs = -(-batch // task.horizon)
-        counts = [len(part) for part in np.array_split(np.arange(num_envs), threads) if len(part)]
-        self._parts = [_Recording(task, policy, count, stream(0, "bench", k)) for k, count in enumerate(counts)]
+        pool = SamplerPool(task, batch, [stream(0, "bench", k) for k in range(threads)])
+        self._parts = [_Recording(*part, policy) for part in zip(pool.samplers, pool.shares, strict=True)]
 
     def run(self) -> int:
         """Step through the batch, one thread per part; return the steps made."""
@@ -173,12 +172,11 @@ class Replay:
 class _Recording:
     """One thread's part: actions, and the states that episodes started from."""
 
-    def __init__(self, task: Task, policy: Policy, num_envs: int, generator: np.random.Generator) -> None:
-        sampler = Sampler(task, num_envs, generator)
+    def __init__(self, sampler: Sampler, pairs: int, policy: Policy) -> None:
         self._physics: Any = sampler.simulator.physics
         self._starts: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._mujoco = not isinstance(self._physics, ClassicPhysics | GymnasiumPhysics)
-        batch = self._record(sampler, policy, num_envs * task.horizon)
+        batch = self._record(sampler, policy, pairs)
         self._actions = batch.actions.astype(np.float64) if self._mujoco else batch.actions
         self._valid = batch.valid
 

@@ -192,20 +192,35 @@ class Sampler:
         }
 
 
+def environments_for(batch: int, horizon: int) -> int:
+    """Return the number of environments that sample a batch.
+
+    Episodes in progress when the batch is full are finished and used as well, so fewer environments mean fewer pairs
+    beyond it: one for every second horizon of pairs. Not fewer than 25 where the batch holds so many horizons: what a
+    step costs whatever their number is shared by them.
+    """
+    horizons = -(-batch // horizon)
+    return min(horizons, max(25, -(-horizons // 2)))
+
+
 class SamplerPool:
     """Samplers side by side, one thread each, that meet only when the batch is full.
 
     Args:
         task: Environment and horizon.
-        batch: Pairs per batch at least; one environment for each horizon of them.
+        batch: Pairs per batch at least.
         generators: One per thread.
+
+    Attributes:
+        samplers: One per thread that has environments.
+        shares: Pairs that each of them samples at least.
     """
 
     def __init__(self, task: Task, batch: int, generators: list[np.random.Generator]) -> None:
-        num_envs = -(-batch // task.horizon)
+        num_envs = environments_for(batch, task.horizon)
         threads = min(len(generators), num_envs)
         counts = [num_envs // threads + (index < num_envs % threads) for index in range(threads)]
-        self._shares = [-(-batch * count // num_envs) for count in counts]
+        self.shares = [-(-batch * count // num_envs) for count in counts]
         self.samplers = [Sampler(task, count, generator) for count, generator in zip(counts, generators, strict=False)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         self._libraries = ThreadpoolController()
@@ -213,10 +228,10 @@ class SamplerPool:
     def sample(self, policy: Policy) -> Batch:
         """Return the next batch."""
         if self._executor is None:
-            return self.samplers[0].sample(policy, self._shares[0])
+            return self.samplers[0].sample(policy, self.shares[0])
         # A matrix product on several threads would wait for the other samplers' products.
         with self._libraries.limit(limits=1, user_api="blas"):
-            parts = list(self._executor.map(lambda s, pairs: s.sample(policy, pairs), self.samplers, self._shares))
+            parts = list(self._executor.map(lambda s, pairs: s.sample(policy, pairs), self.samplers, self.shares))
         return concatenate(parts)
 
 

@@ -16,7 +16,7 @@ from gailbench import bench, experts
 from gailbench.bench import Replay, embed
 from gailbench.networks import Activation
 from gailbench.policy import Policy
-from gailbench.sampling import Sampler
+from gailbench.sampling import Sampler, SamplerPool
 from gailbench.streams import stream
 from gailbench.tasks import get_task
 
@@ -73,11 +73,11 @@ def test_shipped_experts_are_embedded_unchanged(task_name: str) -> None:
 def test_the_replay_makes_as_many_steps_as_a_sampled_batch(task_name: str, batch: int, threads: int) -> None:
     task = get_task(task_name)
     policy = _policy(task_name, (8, 8), "tanh")
-    environments = -(-batch // task.horizon)
     steps = 0
-    for k in range(threads):  # the replay's own streams: the batches that it recorded, sampled once more
-        share = environments // threads + (k < environments % threads)
-        sampled = Sampler(task, share, stream(0, "bench", k)).sample(policy, share * task.horizon)
+    # The replay's own streams: the batches that it recorded, sampled once more.
+    pool = SamplerPool(task, batch, [stream(0, "bench", k) for k in range(threads)])
+    for sampler, pairs in zip(pool.samplers, pool.shares, strict=True):
+        sampled = sampler.sample(policy, pairs)
         # The arithmetic of the classic tasks steps all environments, those that wait included.
         steps += len(sampled) if task_name == "reacher" else sampled.valid.size
     assert steps >= batch

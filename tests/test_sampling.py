@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from gailbench.policy import Policy
-from gailbench.sampling import STEPWISE, Batch, Sampler, SamplerPool, concatenate, evaluate
+from gailbench.sampling import STEPWISE, Batch, Sampler, SamplerPool, concatenate, environments_for, evaluate
 from gailbench.simulation import make
 from gailbench.streams import pack, stream, unpack
 from gailbench.tasks import TASKS
@@ -483,11 +483,18 @@ class TestTimes:
             assert batch.lengths.tolist() == [200] * 6
 
     @pytest.mark.parametrize(
-        ("name", "environments"), [("cartpole", 25), ("acrobot", 25), ("reacher", 1000), ("hopper", 50)]
+        ("name", "environments"), [("cartpole", 25), ("acrobot", 25), ("reacher", 500), ("hopper", 25)]
     )
-    def test_there_is_one_environment_for_each_horizon_of_the_papers_batch(self, name, environments):
+    def test_environments_of_the_papers_batches(self, name, environments):
         pool = SamplerPool(TASKS[name], TASKS[name].batch, generators(0, 2))
         assert sum(sampler.simulator.num_envs for sampler in pool.samplers) == environments
+        assert sum(pool.shares) == TASKS[name].batch
+
+    def test_an_environment_for_every_second_horizon_but_not_fewer_than_25(self):
+        counts = {1: 1, 24: 24, 25: 25, 26: 25, 50: 25, 51: 26, 52: 26, 200: 100}
+        assert {horizons: environments_for(horizons * 8, 8) for horizons in counts} == counts
+        assert environments_for(25 * 8 + 1, 8) == 25
+        assert environments_for(8 + 1, 8) == 2
 
 
 class TestSamplerPool:
