@@ -18,8 +18,16 @@ from gailbench.tasks import TASKS, get_task
 
 SHIPPED = experts.shipped()
 CLASSIC = ("cartpole", "acrobot", "mountaincar")
-# What the issue asks of the experts of this version.
-LEAST_STOCHASTIC_MEAN = {"cartpole": 200, "acrobot": -80, "mountaincar": -105, "hopper": 3000}
+# As good as the paper's, but for a little: what was asked of each that is shipped.
+LEAST_STOCHASTIC_MEAN = {
+    "cartpole": 200,
+    "acrobot": -80,
+    "mountaincar": -105,
+    "reacher": -4.3,
+    "halfcheetah": 4300,
+    "hopper": 3400,
+    "ant": 4000,
+}
 
 shipped = pytest.mark.parametrize("task_name", SHIPPED)
 
@@ -30,9 +38,8 @@ def _card(task_name: str) -> dict[str, Any]:
     return card
 
 
-def test_the_classic_experts_and_hopper_are_shipped() -> None:
-    assert set(SHIPPED) >= set(LEAST_STOCHASTIC_MEAN)
-    assert set(SHIPPED) <= set(TASKS)
+def test_it_is_known_what_each_shipped_expert_must_reach() -> None:
+    assert set(SHIPPED) == set(LEAST_STOCHASTIC_MEAN)
 
 
 @shipped
