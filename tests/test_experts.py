@@ -133,7 +133,7 @@ def test_every_task_has_a_recipe_that_fits_it() -> None:
         task = TASKS[name]
         # Longer training episodes need a reason, shorter ones would train for another problem.
         assert recipe.horizon >= task.horizon
-        # Whole episodes of the horizon, one per environment, make a batch: at most a twentieth more than asked for.
+        # Whole episodes of the horizon make a batch: at most a twentieth more than asked for.
         assert -recipe.batch % recipe.horizon <= recipe.batch / 20
         assert recipe.training_task(task).environment == task.environment
         assert recipe.loop_settings().batch == recipe.batch
