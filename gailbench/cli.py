@@ -254,7 +254,7 @@ def expert_train(
         steps = recipe.iterations * recipe.batch
         seconds = steps / estimate_steps_per_second(task.environment, recipe.horizon)
         total += seconds
-        _say(f"{task.name}: {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
+        _say(f"{task.name}: at least {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
     if len(chosen) > 1:
         _say(f"all: about {duration(total)} of simulation plus learning")
     with StopSignals() as stopping:
@@ -568,7 +568,9 @@ def run_command(
     found = list(states.values())
     steps = sum(job.spec.steps for job in todo)
     workers = min(jobs or _cores(), max(len(todo), 1))
-    eta = ""
+    budget = f"{count(steps)} environment steps"
+    if steps:
+        budget = f"at least {budget}"  # a batch holds whole episodes
     if todo:
         from gailbench.simulation import estimate_steps_per_second  # not the policy's: importing torch takes seconds
 
@@ -578,11 +580,11 @@ def run_command(
             for task in chosen
             if any(job.spec.task == task.name for job in todo)
         )
-        eta = f", about {duration(seconds / workers)} of simulation plus learning"
-        eta += f" with {workers} job{'s' if workers > 1 else ''}"
+        budget += f", about {duration(seconds / workers)} of simulation plus learning"
+        budget += f" with {workers} job{'s' if workers > 1 else ''}"
     _say(
         f"{len(planned)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
-        f"{found.count('new')} new; {count(steps)} environment steps{eta}"
+        f"{found.count('new')} new; {budget}"
     )
     for remark in remarks:
         _say(f"remark: {remark}")

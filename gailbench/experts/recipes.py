@@ -50,8 +50,10 @@ class Recipe:
         return replace(task, horizon=self.horizon)
 
     def settings(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        """What determines the training, as JSON: all but the reason."""
+        settings = {**asdict(self), "hidden": list(self.hidden)}
+        del settings["reason"]
+        return settings
 
 
 def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:
