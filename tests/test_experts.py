@@ -25,6 +25,7 @@ LEAST_STOCHASTIC_MEAN = {
     "reacher": -4.3,
     "halfcheetah": 4300,
     "hopper": 3400,
+    "walker": 6000,
     "ant": 4000,
 }
 
