@@ -97,7 +97,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "hopper": Recipe(iterations=300, batch=50_000, horizon=1000, gae_lambda=0.98),
     "walker": _authors_best(
-        iterations=900,
+        iterations=1_250,
         batch=25_000,
         seed=2,
         reason="The network, horizon and lambda of the authors' best expert, in a quarter of their batches: an "
