@@ -43,6 +43,8 @@ CURVE_COLUMNS = (
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
 ARITHMETIC = 7
+# A batch of eight episodes is a matter of luck: the best of a thousand such batches is the luckiest one.
+BEST_WINDOW = 10
 Row = dict[str, float]
 
 
@@ -84,10 +86,11 @@ class Training:
     Attributes:
         learner: What is trained.
         iterations: In all.
-        keep_best: Whether to keep the policy of the highest mean true return (experts).
+        keep_best: Whether to keep the best policy by true return (experts): the last of the `BEST_WINDOW` successive
+            iterations with the highest mean return.
         rows: The learning curve so far.
         best: State of the best policy so far.
-        best_row: The row it was found in.
+        best_row: The row of the batch it sampled.
         seconds: Wall time spent, earlier sittings included.
     """
 
@@ -125,7 +128,7 @@ class Training:
                 self._save(checkpoint, state)
                 raise
             self.rows.append(row)
-            if sampled_by is not None and self._is_best(row):
+            if sampled_by is not None and self._is_best():
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
             on_row(row)
             now = time.monotonic()
@@ -139,9 +142,13 @@ class Training:
             if stopping:
                 raise Interrupted
 
-    def _is_best(self, row: Row) -> bool:
+    def _is_best(self) -> bool:
         # Of equals the later one, which has learned longer.
-        return self.best is None or row["return_mean"] >= self.rows[self.best_row]["return_mean"]
+        return self.best is None or self._recent_return(len(self.rows) - 1) >= self._recent_return(self.best_row)
+
+    def _recent_return(self, row: int) -> float:
+        window = self.rows[max(0, row + 1 - BEST_WINDOW) : row + 1]
+        return sum(r["return_mean"] for r in window) / len(window)
 
     def _save(self, checkpoint: CheckpointFile | None, state: State) -> None:
         if checkpoint is None:

@@ -61,7 +61,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
 ) -> dict[str, Any]:
-    """Train an expert, keep its best policy by stochastic return, measure it on fresh episodes; return its card.
+    """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
 
     Raises:
         Interrupted: `stop` or a signal said so; the same call continues.
