@@ -113,7 +113,7 @@ RECIPES: dict[str, Recipe] = {
         "pairs return per step was -1.31, and with batches of 25,000 it was -1.77.",
     ),
     "humanoid": Recipe(
-        iterations=5_000,
+        iterations=2_300,
         batch=5_000,
         horizon=1000,
         gae_lambda=0.9,
