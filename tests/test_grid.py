@@ -18,7 +18,7 @@ from gailbench import demonstrations, experts, grid
 from gailbench.engines import local
 from gailbench.errors import GailbenchError
 from gailbench.grid import Event, Job
-from gailbench.tasks import TASKS, get_task
+from gailbench.tasks import get_task
 
 CARTPOLE = get_task("cartpole")
 
@@ -110,17 +110,6 @@ def test_demonstrations_of_another_expert_do_not_pass_for_the_standard_ones(tmp_
     with pytest.raises(GailbenchError, match="not sampled from the shipped expert"):
         grid.demonstrations_for(CARTPOLE, tmp_path, None)
     assert grid.demonstrations_for(CARTPOLE, tmp_path, path)[2] is True
-
-
-def test_a_task_without_an_expert_names_the_command_that_trains_one(tmp_path: Path) -> None:
-    missing = [name for name in TASKS if name not in experts.shipped()]
-    if not missing:
-        pytest.skip("every task ships an expert")
-    finished = call("run", "--task", missing[0], "--results", tmp_path)
-    assert finished.code == 1
-    assert f"gailbench expert train --task {missing[0]}" in finished.err
-    assert len(finished.err.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 # Carrying it out
