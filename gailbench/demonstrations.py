@@ -5,6 +5,7 @@ Legend: K trajectories, M pairs of all of them, O observation, A action.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tokenize
 import zipfile
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.errors import GailbenchError, first_line
-from gailbench.files import sha256, write_atomic
+from gailbench.files import write_atomic
 from gailbench.streams import stream
 from gailbench.tasks import Task
 
@@ -174,13 +175,12 @@ class Demonstrations:
 
     @cached_property
     def _sha256(self) -> str:
-        return sha256(
-            b"".join(
-                np.ascontiguousarray(getattr(self, field.name)).tobytes()
-                for field in fields(self)
-                if field.name not in ("task", "num_actions", "expert_sha256", "seed")
-            )
-        )
+        digest = hashlib.sha256()
+        for field in fields(self):
+            if field.name not in ("task", "num_actions", "expert_sha256", "seed"):
+                # Not as one bytes object: humanoid's would be two copies of 330 MB.
+                digest.update(np.ascontiguousarray(getattr(self, field.name)).ravel().view(np.uint8).data)
+        return digest.hexdigest()
 
     def write(self, path: Path) -> None:
         """Write to an .npz file without pickle, whole or not at all.
@@ -193,7 +193,7 @@ class Demonstrations:
         np.savez_compressed(buffer, format=np.array(FORMAT), **content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, buffer.getvalue())
+            write_atomic(path, buffer.getbuffer())
         except OSError as error:
             raise GailbenchError(f"cannot write demonstrations to {path}: {error.strerror}") from None
 
@@ -210,6 +210,8 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
         return values.swapaxes(0, 1)[batch.valid.T]
 
     last = (batch.lengths - 1, np.arange(trajectories))
+    final_observations = np.empty((trajectories, batch.end_observations.shape[1]), dtype=np.float32)
+    final_observations[np.nonzero(batch.done)[1]] = batch.end_observations
     return Demonstrations(
         task=task.name,
         num_actions=policy.action_dim,
@@ -221,7 +223,7 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
         lengths=batch.lengths,
         terminated=batch.terminated[last],
         truncated=batch.truncated[last],
-        final_observations=batch.next_observations[last],
+        final_observations=final_observations,
         offsets=stream(seed, f"offsets/{task.name}").integers(task.keep_every, size=trajectories),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gailbench.errors import GailbenchError
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes | memoryview) -> None:
     """Write `content` to `path` so that a reader sees the old file or the whole new one, never half of it.
 
     Raises:
