@@ -6,7 +6,6 @@ Legend: K trajectories, M pairs of all of them, O observation, A action.
 from __future__ import annotations
 
 import hashlib
-import io
 import tokenize
 import zipfile
 import zlib
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.errors import GailbenchError, first_line
-from gailbench.files import write_atomic
+from gailbench.files import open_atomic
 from gailbench.streams import stream
 from gailbench.tasks import Task
 
@@ -188,12 +187,11 @@ class Demonstrations:
         Raises:
             GailbenchError: The file cannot be written.
         """
-        buffer = io.BytesIO()
         content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        np.savez_compressed(buffer, format=np.array(FORMAT), **content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, buffer.getbuffer())
+            with open_atomic(path) as stream:
+                np.savez_compressed(stream, format=np.array(FORMAT), **content)
         except OSError as error:
             raise GailbenchError(f"cannot write demonstrations to {path}: {error.strerror}") from None
 

@@ -6,23 +6,26 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gailbench.errors import GailbenchError
 
 
-def write_atomic(path: Path, content: str | bytes | memoryview) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the whole new one, never half of it.
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream whose content becomes `path` when the block ends, so that a reader sees the old file or the whole
+    new one, never half of it.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full; `path` is then unchanged.
     """
-    data = content.encode() if isinstance(content, str) else content
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o644)
@@ -34,6 +37,12 @@ def write_atomic(path: Path, content: str | bytes | memoryview) -> None:
         if error.errno is not None:
             error.filename = str(path)  # not the temporary one, or none
         raise
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` as `open_atomic` does, with its errors."""
+    with open_atomic(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def check_writable(folder: Path) -> None:
