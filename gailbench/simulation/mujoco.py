@@ -128,10 +128,9 @@ def _humanoid_observe(fields: Fields) -> Floats:
 
 
 def _humanoid_position(fields: Fields, model: mujoco.MjModel) -> Floats:
-    """x of the center of mass; summed by the very call that Gymnasium makes, for its rounding."""
+    """x of the center of mass; summed over bodies in the order of Gymnasium's call, for its rounding."""
     mass = model.body_mass
-    total = mass.sum()
-    return np.array([np.einsum("b,bj->j", mass, xipos)[0] / total for xipos in fields["xipos"]])
+    return np.einsum("b,nbj->nj", mass, fields["xipos"])[:, 0] / mass.sum()
 
 
 def _humanoid_reward(fields: Fields, actions: Floats, velocity: Floats, healthy: NDArray[np.bool_]) -> Floats:
