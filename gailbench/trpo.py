@@ -1,6 +1,6 @@
 """Trust-region policy optimization (Schulman et al. 2015) and the value function fitted in the same way.
 
-The mathematics are pure functions; `Trpo.step` and `ValueFunction.fit` put them together.
+The mathematics are pure functions; `policy_step` and `ValueFunction.fit` put them together.
 
 Legend: T steps, N environments, B pairs, O observation, P parameters.
 """
