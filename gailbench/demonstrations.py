@@ -190,8 +190,8 @@ class Demonstrations:
         content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open_atomic(path) as stream:
-                np.savez_compressed(stream, format=np.array(FORMAT), **content)
+            with open_atomic(path) as file:
+                np.savez_compressed(file, format=np.array(FORMAT), **content)
         except OSError as error:
             raise GailbenchError(f"cannot write demonstrations to {path}: {error.strerror}") from None
 
