@@ -1,9 +1,11 @@
 """How fast sampling and whole GAIL iterations are, against the physics alone on the same states.
 
 All three are measured in turn, in rounds, in one process and with the same number of threads; a figure is the median
-of the rounds. "Physics alone" is `mujoco.mj_step(model, data, nstep=frame_skip)` over the states and raw actions of a
-batch that the policy sampled, with `mj_rnePostConstraint` where the observation needs it; episodes start over where
-they did in the batch. For the classic tasks it is their NumPy arithmetic on the same actions.
+of the rounds. "Physics alone" is what a user of MuJoCo has: `mujoco.mj_step(model, data, nstep=frame_skip)` of the
+bindings as they ship, on Gymnasium's model, over the states and raw actions of a batch that the policy sampled, with
+`mj_rnePostConstraint` where the observation needs it; episodes start over where they did in the batch. Gailbench steps
+leaner models (`simulation/lean.py`), so ratios may pass 1. For the classic tasks it is their NumPy arithmetic on the
+same actions.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from gailbench.sampling import Batch, Sampler, SamplerPool
 from gailbench.simulation import make_physics
 from gailbench.simulation.classic import ClassicPhysics
 from gailbench.simulation.gymnasium import GymnasiumPhysics
+from gailbench.simulation.lean import with_profiler
+from gailbench.simulation.mujoco import model_path
 from gailbench.streams import stream
 from gailbench.tasks import Task
 
@@ -159,7 +163,9 @@ class Replay:
 
     def __init__(self, task: Task, policy: Policy, batch: int, threads: int) -> None:
         pool = SamplerPool(task, batch, [stream(0, "bench", k) for k in range(threads)])
-        self._parts = [_Recording(*part, policy) for part in zip(pool.samplers, pool.shares, strict=True)]
+        self._parts = [
+            _Recording(task.environment, *part, policy) for part in zip(pool.samplers, pool.shares, strict=True)
+        ]
 
     def run(self) -> int:
         """Step through the batch, one thread per part; return the steps made."""
@@ -172,13 +178,16 @@ class Replay:
 class _Recording:
     """One thread's part: actions, and the states that episodes started from."""
 
-    def __init__(self, sampler: Sampler, pairs: int, policy: Policy) -> None:
+    def __init__(self, environment: str, sampler: Sampler, pairs: int, policy: Policy) -> None:
         self._physics: Any = sampler.simulator.physics
         self._starts: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._mujoco = not isinstance(self._physics, ClassicPhysics | GymnasiumPhysics)
         batch = self._record(sampler, policy, pairs)
         self._actions = batch.actions.astype(np.float64) if self._mujoco else batch.actions
         self._valid = batch.valid
+        if self._mujoco:
+            self._model = mujoco.MjModel.from_xml_path(model_path(environment))
+            self._datas = [mujoco.MjData(self._model) for _ in range(self._physics.num_envs)]
 
     def _record(self, sampler: Sampler, policy: Policy, pairs: int) -> Batch:
         """Sample a batch, noting where and how episodes started."""
@@ -215,10 +224,15 @@ class _Recording:
                 if (ended := np.flatnonzero(terminated | truncated)).size:
                     physics.reset(ended, generator)
             return int(self._valid.size)
-        model, frame_skip, rne = physics.model, physics.rules.frame_skip, physics.rules.contact_forces
+        with with_profiler():
+            return self._run_mujoco()
+
+    def _run_mujoco(self) -> int:
+        model, datas, rules = self._model, self._datas, self._physics.rules
+        frame_skip, rne = rules.frame_skip, rules.contact_forces
         mj_step, mj_rne, starts = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._starts
         for row, count in enumerate(self._valid.sum(axis=0).tolist()):
-            data, actions = physics.datas[row], self._actions[:, row]
+            data, actions = datas[row], self._actions[:, row]
             control = data.ctrl
             for t in range(count):
                 if (t, row) in starts:

@@ -66,10 +66,15 @@ class Step:
 class Simulator:
     """N copies of an environment under a time limit; `restart` comes first.
 
+    Episodes are numbered in the order they begin, those that begin in the same step by their environments' order.
+    The order is settled before an episode's first step, so the first k episodes are distributed as k episodes sampled
+    one after the other, however they end.
+
     Attributes:
         rows: (n,) int, the environments that go on; all N after a restart.
         observations: (n, O), what the next actions are taken on: at an episode's end the next one's first.
         times: (n,) int, steps taken in the open episodes.
+        numbers: (n,) int, numbers of the open episodes, from 0 since the last restart.
     """
 
     def __init__(self, physics: Physics, horizon: int, generator: np.random.Generator) -> None:
@@ -81,34 +86,59 @@ class Simulator:
         self.discrete = physics.discrete
         self._generator = generator
 
-    def restart(self, pairs: float = math.inf) -> None:
-        """Start a new episode in every environment; further ones begin until ended episodes hold `pairs` pairs."""
-        self._missing = pairs
+    def restart(self, pairs: float = math.inf, finish_all: bool = False) -> None:
+        """Start a new episode in every environment.
+
+        A further one begins while all that have begun hold fewer than `pairs` pairs so far. After that an open episode
+        ends at once, unfinished, where those before it hold the pairs by themselves, unless `finish_all`.
+        """
+        self._pairs, self._finish_all, self._sampled = pairs, finish_all, 0
         self.rows = np.arange(self.num_envs)
+        self.numbers = np.arange(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)  # of every episode, by number, once it has ended
         self.times = np.zeros(self.num_envs, dtype=np.int64)
         self.observations = self.physics.start(self._generator)
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Apply raw actions, (n, A) float64 or (n,) int, never clipped.
 
-        Environments whose episode ended start the next one or, once ended episodes hold the pairs, go on no more.
+        Environments whose episode ended start the next one or go on no more, see `restart`.
         """
         observations, rewards, terminated, truncated = self.physics.step(actions)
         self.times += 1
+        self._sampled += len(self.rows)
         result = Step(observations, rewards, terminated, truncated | (self.times >= self.horizon))
         self.observations = observations
-        if result.done.any():
-            self._missing -= int(self.times[result.done].sum())
-            if self._missing > 0:
-                ended = np.flatnonzero(result.done)
-                self.observations = observations.copy()
-                self.observations[ended] = self.physics.reset(ended, self._generator)
-                self.times[ended] = 0
-            else:
-                kept = ~result.done
-                self.rows, self.times, self.observations = self.rows[kept], self.times[kept], observations[kept]
-                self.physics.keep(kept)
+        ended = np.flatnonzero(result.done)
+        if ended.size:
+            self._lengths[self.numbers[ended]] = self.times[ended]
+        if self._sampled >= self._pairs:
+            self._finish(result.done)
+        elif ended.size:
+            self.observations = observations.copy()
+            self.observations[ended] = self.physics.reset(ended, self._generator)
+            self.times[ended] = 0
+            self.numbers = self.numbers.copy()
+            self.numbers[ended] = np.arange(len(self._lengths), len(self._lengths) + len(ended))
+            self._lengths = np.append(self._lengths, np.zeros(len(ended), dtype=np.int64))
         return result
+
+    def _finish(self, done: NDArray[np.bool_]) -> None:
+        """Let no episode begin any more, and end those that cannot be among the first that hold the pairs."""
+        kept = ~done
+        if not self._finish_all:
+            self._lengths[self.numbers] = self.times  # open ones: so far
+            kept &= are_first(self._lengths, self._pairs)[self.numbers]
+        if not kept.all():
+            self.rows, self.numbers, self.times = self.rows[kept], self.numbers[kept], self.times[kept]
+            self.observations = self.observations[kept]
+            self.physics.keep(kept)
+
+
+def are_first(lengths: NDArray[np.int64], pairs: float) -> NDArray[np.bool_]:
+    """(K,) lengths of episodes in their order -> (K,), which belong to the shortest run of them, from the first, that
+    holds the pairs."""
+    return np.cumsum(lengths) - lengths < pairs
 
 
 def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:

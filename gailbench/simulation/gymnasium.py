@@ -65,7 +65,9 @@ class GymnasiumPhysics:
         rows = self._rows[rows]
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
-        seeds = [int(seed) for seed in generator.integers(2**31, size=self.num_envs)]
+        seeds: list[int | None] = [None] * self.num_envs
+        for row in rows:
+            seeds[row] = int(generator.integers(2**31))
         observations, _ = self._envs.reset(seed=seeds, options={"reset_mask": mask})
         return np.array(observations[rows])
 
