@@ -201,7 +201,7 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
     from gailbench.sampling import Sampler  # imports torch, which reading demonstrations does not need
 
     sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
-    batch = sampler.sample(policy, 1)  # one episode for each environment
+    batch = sampler.sample_each(policy)
 
     def joined(values: NDArray[Any]) -> NDArray[Any]:
         """Environment by environment, so trajectory by trajectory."""

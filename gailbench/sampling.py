@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from gailbench.policy import Policy
-from gailbench.simulation import Simulator, make_physics
+from gailbench.simulation import Simulator, are_first, make_physics
 from gailbench.tasks import Task
 
 
@@ -25,7 +25,7 @@ class Batch:
     """Whole episodes of N environments, side by side for T steps; axis 0 is the step. Rewards are the environment's.
 
     An environment that has ended its last episode of the batch waits for the others: its entries are not `valid`,
-    and hold nothing.
+    and mean nothing.
 
     Attributes:
         valid: (T, N) bool, which entries are pairs of the batch; B in all.
@@ -127,10 +127,17 @@ class Sampler:
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
 
-        Environments begin new episodes until those that ended hold at least `pairs`, and every episode is sampled to
-        its end, as those of the authors' processes were. With `pairs` 1 each environment makes exactly one episode.
+        The batch is the shortest run of episodes, from the first to begin, that holds at least `pairs`. So it is
+        distributed as that of one process that samples one episode after the other until it has them.
         """
-        record = self._record(policy, pairs, deterministic)
+        return self._sample(policy, pairs, False, deterministic)
+
+    def sample_each(self, policy: Policy, deterministic: bool = False) -> Batch:
+        """Sample exactly one whole episode in each environment, so that long ones count as often as short ones."""
+        return self._sample(policy, 1, True, deterministic)
+
+    def _sample(self, policy: Policy, pairs: int, each: bool, deterministic: bool) -> Batch:
+        record = self._record(policy, pairs, each, deterministic)
         shape = record["valid"].shape
         with torch.inference_mode():
             log_probabilities = policy.distribution.log_probability(
@@ -150,14 +157,13 @@ class Sampler:
             lengths=lengths,
         )
 
-    def _record(self, policy: Policy, pairs: int, deterministic: bool) -> dict[str, NDArray[Any]]:
+    def _record(self, policy: Policy, pairs: int, each: bool, deterministic: bool) -> dict[str, NDArray[Any]]:
         simulator, actor = self.simulator, policy.actor()
         num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
-        # After t steps of all N environments open episodes hold fewer than N horizons of the N t pairs: no episode
-        # begins once the others are as many as asked for.
-        most = 2 * simulator.horizon + -(-pairs // num_envs)
+        # All environments go on until they have made the pairs; what is open then ends within a horizon.
+        most = -(-pairs // num_envs) + simulator.horizon
         shape = (most, num_envs)
-        valid = np.zeros(shape, dtype=bool)
+        numbers = np.full(shape, -1)  # of the episodes; -1: none, the environment waits
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
         outputs = np.zeros((*shape, action_dim), dtype=np.float32)
         actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
@@ -166,19 +172,23 @@ class Sampler:
         truncated = np.zeros(shape, dtype=bool)
         times = np.zeros(shape, dtype=np.int64)
         ends = []
-        simulator.restart(pairs)
+        simulator.restart(pairs, finish_all=each)
         t = 0
         while running := len(simulator.rows):
             # A slice is much faster to write to than a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
-            observations[at], times[at], valid[at] = simulator.observations, simulator.times, True
+            observations[at], times[at], numbers[at] = simulator.observations, simulator.times, simulator.numbers
             actions[at], outputs[at] = action, _ = actor(observations[at], noise)
             step = simulator.step(action if discrete else action.astype(np.float64))
             rewards[at], terminated[at], truncated[at] = step.rewards, step.terminated, step.truncated
             if step.done.any():
                 ends.append(step.observations[step.done].astype(np.float32))
             t += 1
+        done, valid = terminated | truncated, numbers >= 0
+        if not each:
+            valid &= are_first(np.bincount(numbers[valid]), pairs)[numbers]
+            t = int(np.flatnonzero(valid.any(axis=1))[-1]) + 1
         return {
             "valid": valid[:t],
             "observations": observations[:t],
@@ -188,16 +198,16 @@ class Sampler:
             "terminated": terminated[:t],
             "truncated": truncated[:t],
             "times": times[:t],
-            "end_observations": np.concatenate(ends),
+            "end_observations": np.concatenate(ends)[valid[done]],
         }
 
 
 def environments_for(batch: int, horizon: int) -> int:
     """Return the number of environments that sample a batch.
 
-    Episodes in progress when the batch is full are finished and used as well, so fewer environments mean fewer pairs
-    beyond it: one for every second horizon of pairs. Not fewer than 25 where the batch holds so many horizons: what a
-    step costs whatever their number is shared by them.
+    What lies behind the batch's end is dropped, so fewer environments lose less: one for every second horizon of
+    pairs. Not fewer than 25 where the batch holds so many horizons: what a step costs whatever their number is shared
+    by them.
     """
     horizons = -(-batch // horizon)
     return min(horizons, max(25, -(-horizons // 2)))
@@ -282,5 +292,5 @@ def evaluate(
 
     Each episode has an environment of its own, so that long ones count as often as short ones.
     """
-    batch = Sampler(task, episodes, generator).sample(policy, 1, deterministic)
+    batch = Sampler(task, episodes, generator).sample_each(policy, deterministic)
     return batch.returns, batch.lengths

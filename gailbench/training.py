@@ -42,7 +42,7 @@ CURVE_COLUMNS = (
 )
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
-ARITHMETIC = 7
+ARITHMETIC = 8
 # A batch of eight episodes is a matter of luck: the best of a thousand such batches is the luckiest one.
 BEST_WINDOW = 10
 Row = dict[str, float]
@@ -88,6 +88,8 @@ class Training:
         iterations: In all.
         keep_best: Whether to keep the best policy by true return (experts): the last of the `BEST_WINDOW` successive
             iterations with the highest mean return.
+        level: With `keep_best`: end with the first `BEST_WINDOW` successive iterations whose return per step is at
+            least this on average, and keep the policy of the last of them.
         rows: The learning curve so far.
         best: State of the best policy so far.
         best_row: The row of the batch it sampled.
@@ -97,6 +99,7 @@ class Training:
     learner: Learner
     iterations: int
     keep_best: bool = False
+    level: float | None = None
     rows: list[Row] = field(default_factory=list)
     best: State | None = None
     best_row: int = -1
@@ -119,7 +122,7 @@ class Training:
         started = saved = time.monotonic()
         before = self.seconds
         state = self.learner.state()
-        while self.learner.iteration < self.iterations:
+        while not self.finished:
             sampled_by = self.learner.policy.state() if self.keep_best else None
             try:
                 with interruptible():
@@ -134,17 +137,30 @@ class Training:
             now = time.monotonic()
             self.seconds = before + now - started
             state = self.learner.state()
-            finished = self.learner.iteration >= self.iterations
-            stopping = stop() and not finished
-            if stopping or finished or (checkpoint is not None and now - saved >= checkpoint.every):
+            stopping = stop() and not self.finished
+            if stopping or self.finished or (checkpoint is not None and now - saved >= checkpoint.every):
                 self._save(checkpoint, state)
                 saved = now
             if stopping:
                 raise Interrupted
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.learner.iteration >= self.iterations or self._at_level
+
+    @property
+    def _at_level(self) -> bool:
+        window = self.rows[-BEST_WINDOW:]
+        if self.level is None or len(window) < BEST_WINDOW:
+            return False
+        return sum(row["return_mean"] / row["length_mean"] for row in window) / len(window) >= self.level
+
     def _is_best(self) -> bool:
         # Of equals the later one, which has learned longer.
-        return self.best is None or self._recent_return(len(self.rows) - 1) >= self._recent_return(self.best_row)
+        if self.best is None or self._at_level:
+            return True
+        return self._recent_return(len(self.rows) - 1) >= self._recent_return(self.best_row)
 
     def _recent_return(self, row: int) -> float:
         window = self.rows[max(0, row + 1 - BEST_WINDOW) : row + 1]

@@ -125,7 +125,7 @@ class TestBatch:
     def test_shapes_and_types(self, task, discrete, actions):
         sampler = Sampler(task, 4, np.random.default_rng(0))
         observations = sampler.simulator.observation_dim
-        batch = sampler.sample(make_policy(observations, actions, discrete), 220)
+        batch = sampler.sample(make_policy(observations, actions, discrete), 620)
         ends, steps, pairs = int(batch.done.sum()), len(batch.valid), int(batch.valid.sum())
         expected = {
             "valid": ((steps, 4), np.bool_),
@@ -145,7 +145,7 @@ class TestBatch:
             field.name: (getattr(batch, field.name).shape, getattr(batch, field.name).dtype) for field in fields(Batch)
         } == expected
         assert ends >= 4
-        assert len(batch) == pairs >= 220
+        assert len(batch) == pairs >= 620
         assert batch.rows(batch.observations).shape == (pairs, observations)
         assert batch.rows(batch.times)[4] == batch.times[1, 0]
         assert batch.next_observations.shape == batch.observations.shape
@@ -243,7 +243,7 @@ class TestBatch:
         """The reward is the action, whose bound is 1."""
         policy = Policy(1, 1, False, hidden=())
         policy.network.biases[0].data[:] = 50.0
-        batch = Sampler(PAID, 3, np.random.default_rng(0)).sample(policy, 20)
+        batch = Sampler(PAID, 3, np.random.default_rng(0)).sample(policy, 60)
         assert batch.actions.min() > 40
         assert np.array_equal(batch.rewards, batch.actions[..., 0].astype(np.float64))
 
@@ -309,7 +309,6 @@ def assert_whole_episodes(batch):
     returns, lengths = [], []
     for n in range(batch.valid.shape[1]):
         count = int(batch.valid[:, n].sum())
-        assert count > 0
         assert batch.valid[:count, n].all()
         time, total = 0, 0.0
         for t in range(count):
@@ -328,7 +327,7 @@ def assert_whole_episodes(batch):
 
 
 class TestWholeEpisodes:
-    """Batches are whole episodes, sampled as with one environment."""
+    """Batches are whole episodes, the first that begin, as one environment samples them one after the other."""
 
     @pytest.mark.parametrize("pairs", [1, 6, 7, 48, 100, 333])
     @pytest.mark.parametrize("threads", [1, 2])
@@ -357,27 +356,98 @@ class TestWholeEpisodes:
 
     @pytest.mark.parametrize("environments", [1, 7])
     @pytest.mark.parametrize("pairs", [1, 2, 55, 56, 57, 112, 113, 500])
-    def test_episodes_begin_until_ended_ones_hold_the_pairs(self, environments, pairs):
+    def test_a_batch_is_the_shortest_run_of_the_first_episodes_that_holds_the_pairs(self, environments, pairs):
         sampler = Sampler(COUNTING, environments, np.random.default_rng(0))
         for _ in range(6):
             batch = sampler.sample(initial_policy(3, 2), pairs)
-            assert pairs <= len(batch) < pairs + environments * COUNTING.horizon
-            ended = 0
-            for t, done in enumerate(batch.done):
-                ended += (batch.times[t, done] + 1).sum()
-                goes_on = batch.valid[t + 1, done] if t + 1 < len(batch.valid) else np.zeros(done.sum(), dtype=bool)
-                assert (goes_on == (ended < pairs)).all()
-            assert ended == len(batch)
+            assert_whole_episodes(batch)
+            # In the order they begin; those that begin in the same step, by environment.
+            begins = np.argwhere((batch.times == 0) & batch.valid)
+            ends = {n: iter(np.flatnonzero(batch.done[:, n])) for n in range(environments)}
+            lengths = [next(ends[n]) - t + 1 for t, n in begins]
+            assert sum(lengths[:-1]) < pairs <= sum(lengths) == len(batch)
+
+    @pytest.mark.filterwarnings("ignore:.*out of date")
+    @pytest.mark.parametrize("environment", ["GailbenchCounting-v0", "Hopper-v5", "CartPole-v0"])
+    def test_environments_side_by_side_sample_the_very_episodes_of_one_alone(self, environment):
+        """Episodes draw their initial states in the order they begin, so with a deterministic policy the batch of any
+        number of environments holds the same ones: which are kept does not depend on how they end."""
+        task = replace(CARTPOLE, environment=environment, horizon=30)
+        sampled = []
+        for environments in (1, 2, 7, 40):
+            sampler = Sampler(task, environments, np.random.default_rng(3))
+            simulator = sampler.simulator
+            policy = make_policy(simulator.observation_dim, simulator.action_dim, simulator.discrete)
+            for pairs in (1, 64, 350):
+                sampler.generator.bit_generator.state = np.random.default_rng(pairs).bit_generator.state
+                batch = sampler.sample(policy, pairs, deterministic=True)
+                episodes = {}
+                for t, n in np.argwhere((batch.times == 0) & batch.valid):
+                    end = t + int(np.argmax(batch.done[t:, n])) + 1
+                    whole = batch.observations[t:end, n]
+                    if environment == COUNTING.environment:  # its second number counts the environment's own episodes
+                        whole = np.delete(whole, 1, axis=1)
+                    episodes[whole[0].tobytes()] = whole
+                sampled.append((environments, pairs, episodes))
+        for environments, pairs, episodes in sampled:
+            alone = next(e for n, p, e in sampled if n == 1 and p == pairs)
+            assert len({len(whole) for whole in alone.values()}) > 1 or pairs == 1
+            assert episodes.keys() == alone.keys(), (environments, pairs)
+            for start, whole in episodes.items():
+                np.testing.assert_allclose(whole, alone[start], rtol=1e-4, atol=1e-4)
+
+    def test_a_new_episode_begins_only_while_all_that_have_begun_hold_fewer_pairs(self):
+        simulator = make("GailbenchCounting-v0", 8, 5, np.random.default_rng(0))
+        simulator.restart(pairs=100)
+        begun, sampled = 5, 0
+        while len(simulator.rows):
+            step = simulator.step(np.zeros(len(simulator.rows), dtype=np.intp))
+            sampled += len(step.rewards)
+            begun += int(step.done.sum()) if sampled < 100 else 0
+            assert len(simulator.rows) == 5 or sampled >= 100
+            assert simulator.numbers.max(initial=0) < begun
+        assert 10 < begun < 40
+
+    @pytest.mark.parametrize("environments", [1, 7])
+    def test_short_and_long_episodes_come_as_often_as_one_after_the_other(self, environments):
+        """Episodes of 2 to 8 steps in batches of 20 pairs: numbers of short and long ones, and the last one's length,
+        are distributed as those of an urn; a rule that uses up whatever is in progress fails."""
+        rng = np.random.default_rng(0)
+
+        def urn():
+            lengths = []
+            while sum(lengths) < 20:
+                lengths.append(min(int(rng.integers(2, 12)), 8))
+            return lengths
+
+        sampler = Sampler(COUNTING, environments, np.random.default_rng(1))
+        policy = initial_policy(3, 2)
+        batches = []
+        for _ in range(1_500):
+            batch = sampler.sample(policy, 20)
+            begins = np.argwhere((batch.times == 0) & batch.valid)
+            batches.append([int(np.argmax(batch.done[t:, n])) + 1 for t, n in begins])
+        urns = [urn() for _ in range(6_000)]
+
+        def compare(ours, figure):
+            counts = np.array([np.bincount([figure(b) for b in some], minlength=60) for some in (ours, urns)])
+            return stats.chi2_contingency(counts[:, counts.sum(axis=0) > 20]).pvalue
+
+        figures = (len, sum, lambda b: b[-1], lambda b: sum(n <= 3 for n in b), lambda b: sum(n == 8 for n in b))
+        assert min(compare(batches, figure) for figure in figures) > 1e-4
+        # The control: the episodes that are in progress as well when ended ones hold the pairs.
+        finished = [lengths + [min(int(rng.integers(2, 12)), 8) for _ in range(3)] for lengths in urns[:1_500]]
+        assert min(compare(finished, figure) for figure in figures) < 1e-9
 
     @pytest.mark.parametrize("environment", ["CartPole-v0", "CartPole-v1", "Hopper-v5", "Pendulum-v1"])
     @pytest.mark.filterwarnings("ignore:.*out of date")
-    def test_with_one_pair_every_environment_makes_exactly_one_episode(self, environment):
+    def test_each_environment_makes_exactly_one_episode(self, environment):
         task = replace(CARTPOLE, environment=environment, horizon=60)
         sampler = Sampler(task, 9, np.random.default_rng(0))
         simulator = sampler.simulator
         policy = make_policy(simulator.observation_dim, simulator.action_dim, simulator.discrete)
         for _ in range(3):
-            batch = sampler.sample(policy, 1)
+            batch = sampler.sample_each(policy)
             assert_whole_episodes(batch)
             assert batch.done.sum(axis=0).tolist() == [1] * 9
             assert np.array_equal(batch.lengths, batch.valid.sum(axis=0))
@@ -440,8 +510,8 @@ def time_z_scores(columns, lengths):
 
 
 class TestTimes:
-    """How long an environment goes on is a stopping time of its episodes, so pairs are distributed over the times
-    in an episode exactly as in whole episodes (Wald's identity), in every batch."""
+    """The number of a batch's episodes is a stopping time, so pairs are distributed over the times in an episode
+    exactly as in whole episodes (Wald's identity), in every batch."""
 
     @pytest.mark.parametrize("environments", [25, 100])
     @pytest.mark.parametrize("strength", [0.0, 4.0])
@@ -465,7 +535,7 @@ class TestTimes:
         policy = balancing_policy(strength)
         lengths = whole_episode_lengths(policy, 2_000, 1)
         for full in (20, 60):
-            batch = Sampler(CARTPOLE, 1_000, np.random.default_rng(0)).sample(policy, 1_000 * full)
+            batch = Sampler(CARTPOLE, 1_000, np.random.default_rng(0)).sample(policy, 2_000 * full)
             columns = [times[valid] for times, valid in zip(batch.times.T, batch.valid.T, strict=True)]
             assert abs(time_z_scores(columns, lengths)).max() < 4.5
             assert abs(time_z_scores([times[:full] for times in columns], lengths)).max() > 9

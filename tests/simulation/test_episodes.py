@@ -101,9 +101,9 @@ def test_a_restart_begins_every_episode_anew_from_the_generator(environment):
     assert len(np.unique(np.concatenate((starts(0), starts(1))), axis=0)) == 12
 
 
-def test_once_ended_episodes_hold_the_pairs_an_ended_environment_goes_on_no_more():
+def test_once_episodes_hold_the_pairs_an_ended_environment_goes_on_no_more():
     simulator = make("CartPole-v1", 200, 20, np.random.default_rng(0))
-    simulator.restart(pairs=1)
+    simulator.restart(pairs=1, finish_all=True)
     lengths = np.zeros(20, dtype=int)
     while len(rows := simulator.rows):
         before = simulator.observations.copy()
