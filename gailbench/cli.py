@@ -214,12 +214,19 @@ def expert() -> None:
 @click.option("--seed", type=SEED, help="Seed.  [default: the recipe's]", show_default=False)
 @click.option("--out", type=FILE, help="Policy file.  [default: experts/TASK.safetensors]", show_default=False)
 @click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints.")
+@click.option("--overwrite", is_flag=True, help="Train anew where a finished expert is.")
 def expert_train(
-    names: list[str] | None, iterations: int | None, seed: int | None, out: Path | None, checkpoint_every: float
+    names: list[str] | None,
+    iterations: int | None,
+    seed: int | None,
+    out: Path | None,
+    checkpoint_every: float,
+    overwrite: bool,
 ) -> None:
     """Train experts by TRPO on the true reward, with the shipped experts' recipes.
 
-    Writes the policy, its card (.json) and its learning curve (.csv). Interrupted, the same command continues.
+    Writes the policy, its card (.json), its learning curve (.csv) and a checkpoint. Interrupted, the same command
+    continues. Finished, the same command with more --iterations continues.
 
     \b
     Example:
@@ -246,6 +253,7 @@ def expert_train(
         recipes[task.name] = replace(
             recipe,
             iterations=iterations or recipe.iterations,
+            level=None if iterations else recipe.level,
             seed=recipe.seed if seed is None else seed,
         )
     total = 0.0
@@ -254,7 +262,8 @@ def expert_train(
         steps = recipe.iterations * recipe.batch
         seconds = steps / estimate_steps_per_second(task.environment, recipe.horizon)
         total += seconds
-        _say(f"{task.name}: at least {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
+        bound = "at most" if recipe.level is not None else "at least"
+        _say(f"{task.name}: {bound} {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
     if len(chosen) > 1:
         _say(f"all: about {duration(total)} of simulation plus learning")
     with StopSignals() as stopping:
@@ -263,7 +272,7 @@ def expert_train(
             recipe = recipes[task.name]
             with CurveProgress(task.name, recipe.iterations, _stderr()) as progress:
                 try:
-                    card = train(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every)
+                    card = train(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite)
                 except Interrupted:
                     _say(f"interrupted; the same command continues {task.name} from its checkpoint")
                     sys.exit(EXIT_INTERRUPTED)

@@ -85,10 +85,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     )
 
 
-def test_expert_train_writes_policy_card_and_curve_and_removes_its_checkpoint(trained: tuple[Path, Finished]) -> None:
+def test_expert_train_writes_policy_card_curve_and_checkpoint(trained: tuple[Path, Finished]) -> None:
     folder, finished = trained
     assert finished.code == 0, finished.err
     assert sorted(path.name for path in (folder / "own").iterdir()) == [
+        "cartpole.checkpoint.safetensors",
         "cartpole.csv",
         "cartpole.json",
         "cartpole.safetensors",
@@ -117,7 +118,7 @@ def test_an_expert_card_says_what_it_scores_and_how_it_was_made(trained: tuple[P
     assert card["paper_mean"] == published_baselines().loc["cartpole", "expert_mean"]
     # One more batch than iterations: it started the standardizers.
     recipe = RECIPES["cartpole"]
-    assert 3 * recipe.batch <= card["steps_trained"] < 6 * recipe.batch  # a horizon more for each environment at most
+    assert 3 * recipe.batch <= card["steps_trained"] < 3 * (recipe.batch + recipe.horizon)
 
 
 def test_an_experts_learning_curve_has_a_row_per_iteration(trained: tuple[Path, Finished]) -> None:

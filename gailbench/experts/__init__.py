@@ -29,10 +29,10 @@ def card(task: str) -> dict[str, Any] | None:
         GailbenchError: It is damaged.
     """
     path = FOLDER / f"{task}.json"
-    return _read_card(path) if path.exists() else None
+    return read_card(path) if path.exists() else None
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         if not {"task", "sha256"} <= set(content):
@@ -73,7 +73,7 @@ def load(task: Task, path: Path | None = None) -> tuple[Policy, str]:
     digest = sha256(path.read_bytes())
     card_path = path.with_suffix(".json")
     if card_path.exists():
-        content = _read_card(card_path)
+        content = read_card(card_path)
         if content["task"] != task.name:
             raise GailbenchError(f"{path} is an expert of '{content['task']}', not of '{task.name}'")
         if content["sha256"] != digest:

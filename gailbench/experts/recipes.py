@@ -1,6 +1,9 @@
 """How each shipped expert was trained: where a task needed more than the defaults, with the reason.
 
 `gailbench expert train --task T` uses these, so it repeats the shipped expert's recipe.
+
+The rule: an expert is trained until it is at the paper's level, not far beyond. Its returns are the 1 of the score, and
+its action noise decides which states the demonstrations cover; both change as a training goes on.
 """
 
 from __future__ import annotations
@@ -18,13 +21,15 @@ class Recipe:
     """Settings of an expert's training.
 
     Attributes:
-        iterations: In all.
+        iterations: In all, at most.
         batch: Pairs per iteration.
         horizon: Steps of a training episode; experts are evaluated and sampled at the task's own.
         gae_lambda: Of generalized advantage estimation.
         hidden: Hidden widths of policy and value function.
         activation: Of their hidden layers.
         seed: The seed used.
+        level: Return per step of training episodes, mean of ten successive iterations, at which training ends; None to
+            use up all iterations.
         reason: Why it is not the default.
     """
 
@@ -35,6 +40,7 @@ class Recipe:
     hidden: tuple[int, ...] = (64, 64)
     activation: Activation = "tanh"
     seed: int = 0
+    level: float | None = None
     reason: str = ""
 
     def loop_settings(self) -> LoopSettings:
@@ -53,7 +59,13 @@ class Recipe:
         """What determines the training, as JSON: all but the reason."""
         settings = {**asdict(self), "hidden": list(self.hidden)}
         del settings["reason"]
+        if self.level is None:
+            del settings["level"]
         return settings
+
+    def course(self) -> dict[str, Any]:
+        """What determines each iteration, as JSON: a training with another number of iterations begins the same."""
+        return {name: value for name, value in self.settings().items() if name not in ("iterations", "level")}
 
 
 def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:

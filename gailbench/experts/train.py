@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gailbench.algorithms.loop import Learner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.errors import GailbenchError
+from gailbench.experts import read_card
 from gailbench.experts.recipes import Recipe
 from gailbench.files import check_writable, remove_temporary, sha256, write_atomic
 from gailbench.interrupts import interruptible
@@ -32,7 +33,7 @@ EPISODES = 50
 
 @dataclass(frozen=True)
 class ExpertFiles:
-    """The files of one expert: weights, card, learning curve and, while it trains, its checkpoint."""
+    """The files of one expert: weights, card, learning curve, and the checkpoint that its training goes on from."""
 
     policy: Path
 
@@ -52,6 +53,18 @@ class ExpertFiles:
     def lock(self) -> Path:
         return self.policy.with_suffix(".lock")
 
+    @property
+    def finished(self) -> bool:
+        """Whether an expert is here; without a card, which is written last, a checkpoint says that it is not whole."""
+        return self.card.exists() or (self.policy.exists() and not self.checkpoint.exists())
+
+    def forget_finished(self) -> None:
+        """Remove the checkpoint of the finished training; one of a training that was begun since stays."""
+        if not (self.card.exists() and self.checkpoint.exists()):
+            return
+        if read_card(self.card).get("checkpoint_sha256") == sha256(self.checkpoint.read_bytes()):
+            self.checkpoint.unlink()
+
 
 def train(
     task: Task,
@@ -60,13 +73,18 @@ def train(
     on_row: Callable[[Row], None],
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
+
+    The checkpoint stays beside the finished expert: the same call with more iterations goes on from it, to the bytes
+    of one longer training. A finished expert is overwritten by that and, with `overwrite`, by a training from the
+    beginning; else it is not.
 
     Raises:
         Interrupted: `stop` or a signal said so; the same call continues.
         Locked: Another process trains to the same file.
-        GailbenchError: The files cannot be written.
+        GailbenchError: The files cannot be written, or hold a finished expert that this call would not continue.
     """
     files = ExpertFiles(out)
     check_writable(out.parent)
@@ -74,11 +92,41 @@ def train(
         with Lock(files.lock):
             for path in (files.policy, files.card, files.curve, files.checkpoint):
                 remove_temporary(path)
-            card = _train(task, recipe, files, on_row, stop, checkpoint_every)
-            files.checkpoint.unlink(missing_ok=True)
+            if files.finished and overwrite:
+                files.forget_finished()
+            elif files.finished and (card := _finished(task, recipe, files)) is not None:
+                return card
+            return _train(task, recipe, files, on_row, stop, checkpoint_every)
     except OSError as error:
         raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
-    return card
+
+
+def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
+    """Return the card of an expert that this recipe has nothing to add to; None if it can be trained on.
+
+    Raises:
+        GailbenchError: It is of another training, has more iterations than the recipe's, or has no checkpoint.
+    """
+    anew = "--overwrite trains it anew, another --out leaves it"
+    if not files.card.exists():
+        raise GailbenchError(f"{files.policy} exists, without the card of a finished training; {anew}")
+    card = read_card(files.card)
+    settings = dict(card.get("settings", {}))
+    planned, level = settings.pop("iterations", 0), settings.pop("level", None)
+    if card["task"] != task.name or settings != recipe.course():
+        raise GailbenchError(f"{files.policy} is the expert of another task, seed or recipe; {anew}")
+    done = int(card.get("iterations_trained") or planned)
+    if recipe.iterations == done or (level is not None and level == recipe.level):
+        return card
+    if recipe.iterations < done:
+        raise GailbenchError(
+            f"{files.policy} has {done} iterations already, {recipe.iterations} were asked for; {anew}"
+        )
+    if not files.checkpoint.exists():
+        raise GailbenchError(
+            f"{files.policy} has {done} iterations, and no checkpoint {files.checkpoint.name} to go on from; {anew}"
+        )
+    return None
 
 
 def _train(
@@ -90,8 +138,8 @@ def _train(
     checkpoint_every: float,
 ) -> dict[str, Any]:
     learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
-    training = Training(learner, recipe.iterations, keep_best=True)
-    spec = {"task": task.name, "recipe": recipe.settings()}
+    training = Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
+    spec = {"task": task.name, "recipe": recipe.course()}
     training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
     assert training.best is not None  # a batch holds whole episodes, so every iteration has a return
     policy = learner.policy
@@ -109,6 +157,8 @@ def _train(
         "steps": int(best["steps"]),
         "steps_trained": learner.steps,
         "iteration": int(best["iteration"]),
+        "iterations_trained": learner.iteration,
+        "checkpoint_sha256": sha256(files.checkpoint.read_bytes()),
         "wall_seconds": round(training.seconds, 1),
         "settings": recipe.settings(),
         "versions": versions(),
@@ -123,19 +173,22 @@ def _train(
 
 
 def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> dict[str, Any]:
-    """Return mean and std of fresh episodes, stochastic and deterministic, on Gymnasium's own environment."""
+    """Return mean and std of fresh episodes, and how many end before the horizon, stochastic and deterministic, on
+    Gymnasium's own environment."""
     figures: dict[str, Any] = {"episodes": episodes}
     for kind in ("stochastic", "deterministic"):
-        returns = gymnasium_returns(task, policy, episodes, stream(seed, f"evaluation/{kind}"), kind == "deterministic")
+        generator = stream(seed, f"evaluation/{kind}")
+        returns, lengths = gymnasium_episodes(task, policy, episodes, generator, kind == "deterministic")
         figures[f"{kind}_mean"] = round(float(returns.mean()), 4)
         figures[f"{kind}_std"] = round(float(returns.std()), 4)
+        figures[f"{kind}_early_ends"] = int((lengths < task.horizon).sum())
     return figures
 
 
-def gymnasium_returns(
+def gymnasium_episodes(
     task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
-) -> NDArray[np.float64]:
-    """Return the returns (episodes,) of whole episodes on `gymnasium.make(task.environment)`, raw actions.
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return returns and lengths (episodes,) of whole episodes on `gymnasium.make(task.environment)`, raw actions.
 
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
@@ -143,7 +196,7 @@ def gymnasium_returns(
     env: Any = gymnasium.make(task.environment, max_episode_steps=task.horizon, disable_env_checker=True).unwrapped
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)
-    returns = np.zeros(episodes)
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
     actor = None if policy is None else policy.actor()
     for episode in range(episodes):
         observation, _ = env.reset(seed=int(generator.integers(2**31)))
@@ -159,15 +212,16 @@ def gymnasium_returns(
             action = int(action) if discrete else action.astype(np.float64)
             observation, reward, terminated, truncated, _ = env.step(action)
             returns[episode] += float(reward)
+            lengths[episode] += 1
             if terminated or truncated:
                 break
     env.close()
-    return returns
+    return returns, lengths
 
 
 def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:
     """Return the random policy's figures, with how they were made."""
-    returns = gymnasium_returns(task, None, episodes, stream(seed, f"random/{task.name}"), False)
+    returns, _ = gymnasium_episodes(task, None, episodes, stream(seed, f"random/{task.name}"), False)
     return {
         "mean": round(float(returns.mean()), 4),
         "std": round(float(returns.std()), 4),

@@ -1,0 +1,139 @@
+"""A finished expert is never lost, and its training can go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import Finished, call, files_under
+
+from gailbench import experts
+from gailbench.experts.recipes import RECIPES
+from gailbench.experts.train import train
+from gailbench.interrupts import Interrupted
+from gailbench.tasks import get_task
+from gailbench.training import BEST_WINDOW
+
+CARTPOLE = get_task("cartpole")
+SMALL = replace(RECIPES["cartpole"], iterations=3, batch=1_000, horizon=200)
+
+
+def expert_train(out: Path, iterations: int, *more: object) -> Finished:
+    return call("expert", "train", "--task", "cartpole", "--iterations", iterations, "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An expert of two iterations."""
+    out = tmp_path_factory.mktemp("finished") / "expert.safetensors"
+    assert expert_train(out, 2).code == 0
+    return out
+
+
+@pytest.fixture
+def own(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    for path in finished.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path / finished.name
+
+
+def test_more_iterations_continue_to_the_bytes_of_one_longer_training(own: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole" / "expert.safetensors"
+    assert expert_train(whole, 4).code == 0
+    before = json.loads(own.with_suffix(".json").read_text())
+    ended = expert_train(own, 4)
+    assert ended.code == 0, ended.err
+    assert "iteration 2:" not in ended.err
+    after, other = (json.loads(path.with_suffix(".json").read_text()) for path in (own, whole))
+    for suffix in (".safetensors", ".csv"):
+        assert own.with_suffix(suffix).read_bytes() == whole.with_suffix(suffix).read_bytes(), suffix
+    assert before["iterations_trained"] == 2
+    for key in ("sha256", "iterations_trained", "settings", "stochastic_mean", "deterministic_mean", "steps_trained"):
+        assert after[key] == other[key], key
+
+
+def test_the_same_command_again_changes_nothing(own: Path) -> None:
+    before = files_under(own.parent)
+    again = expert_train(own, 2)
+    assert again.code == 0
+    assert str(own) in again.out
+    assert files_under(own.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--iterations", 1), "has 2 iterations already, 1 were asked for"),
+        (("--seed", 3), "another task, seed or recipe"),
+    ],
+)
+def test_a_finished_expert_is_not_overwritten(more: tuple[object, ...], said: str, own: Path) -> None:
+    before = files_under(own.parent)
+    refused = expert_train(own, 2, *more)
+    assert refused.code == 1
+    (line,) = [line for line in refused.err.splitlines() if "Error" in line or said in line]
+    assert str(own) in line
+    assert said in line
+    assert "--overwrite" in line
+    assert files_under(own.parent) == before
+
+
+def test_without_its_checkpoint_it_is_not_continued(own: Path) -> None:
+    own.with_suffix(".checkpoint.safetensors").unlink()
+    before = files_under(own.parent)
+    refused = expert_train(own, 3)
+    assert (refused.code, "no checkpoint" in refused.err) == (1, True)
+    assert files_under(own.parent) == before
+
+
+def test_a_policy_without_card_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "expert.safetensors"
+    out.write_bytes(b"precious")
+    refused = expert_train(out, 1)
+    assert (refused.code, "without the card" in refused.err) == (1, True)
+    assert out.read_bytes() == b"precious"
+
+
+def test_overwrite_trains_anew(own: Path, finished: Path) -> None:
+    ended = expert_train(own, 1, "--overwrite")
+    assert ended.code == 0, ended.err
+    assert json.loads(own.with_suffix(".json").read_text())["iterations_trained"] == 1
+    assert own.with_suffix(".csv").read_bytes() != finished.with_suffix(".csv").read_bytes()
+
+
+def test_an_interrupted_overwriting_keeps_the_finished_expert_and_goes_on(own: Path) -> None:
+    recipe = replace(RECIPES["cartpole"], iterations=3, seed=7)
+    before = own.read_bytes()
+    rows: list[float] = []
+    with pytest.raises(Interrupted):
+        train(CARTPOLE, recipe, own, lambda row: rows.append(row["iteration"]), lambda: len(rows) == 2, overwrite=True)
+    assert own.read_bytes() == before
+    card = train(CARTPOLE, recipe, own, lambda row: rows.append(row["iteration"]), overwrite=True)
+    assert rows == [1, 2, 3]
+    assert (card["settings"]["seed"], card["iterations_trained"]) == (7, 3)
+
+
+def test_training_ends_at_the_level_with_the_policy_of_that_iteration(tmp_path: Path) -> None:
+    """Cart-pole pays 1 a step, so that any ten iterations are at level 1."""
+    out = tmp_path / "expert.safetensors"
+    card = train(CARTPOLE, replace(SMALL, iterations=50, level=1.0), out, lambda row: None)
+    assert card["iterations_trained"] == card["iteration"] == BEST_WINDOW
+    assert card["settings"]["level"] == 1.0
+    policy, _ = experts.load(CARTPOLE, out)
+    assert all(np.isfinite(value).all() for value in policy.state().values())
+    before = files_under(tmp_path)
+    assert train(CARTPOLE, replace(SMALL, iterations=50, level=1.0), out, lambda row: None) == card
+    assert files_under(tmp_path) == before
+    # Without the level it goes on.
+    further = train(CARTPOLE, replace(SMALL, iterations=12), out, lambda row: None)
+    assert further["iterations_trained"] == 12
+    assert "level" not in further["settings"]
+    never = train(
+        CARTPOLE, replace(SMALL, iterations=12, level=1.001), tmp_path / "never.safetensors", lambda row: None
+    )
+    assert never["iterations_trained"] == 12
