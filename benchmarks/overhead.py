@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from gailbench import demonstrations, experts, grid, runs
-from gailbench.computing import prepare_process
-from gailbench.files import write_atomic
+from gailbench.plumbing.computing import prepare_process
+from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy, policy_bytes
-from gailbench.streams import stream
 from gailbench.tasks import get_task
 from gailbench.training import CURVE_COLUMNS, CheckpointFile, Training, curve_csv
 

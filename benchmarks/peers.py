@@ -25,11 +25,11 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.bench import rate, steps_of_iteration
-from gailbench.computing import prepare_process
 from gailbench.demonstrations import Pairs
-from gailbench.streams import stream
+from gailbench.plumbing.computing import prepare_process
+from gailbench.plumbing.streams import stream
+from gailbench.plumbing.versions import versions
 from gailbench.tasks import Task, get_task
-from gailbench.versions import versions
 
 THREADS = 2
 PEER = Path(__file__).with_name("peers_imitation.py")

@@ -30,11 +30,11 @@ from overhead import gailbench, seconds
 from gailbench import bench, experts
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.bench import Replay, Speed, bench_learner, measure, rate, steps_of_iteration
-from gailbench.computing import prepare_process
+from gailbench.plumbing.computing import prepare_process
+from gailbench.plumbing.versions import versions
 from gailbench.sampling import Sampler
 from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, Task, get_task
-from gailbench.versions import versions
 
 MUJOCO = ("hopper", "walker", "ant", "humanoid", "halfcheetah", "reacher")
 CLASSIC = ("cartpole", "mountaincar", "acrobot")

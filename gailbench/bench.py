@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.loop import Learner, LoopSettings
-from gailbench.computing import prepare_process
 from gailbench.networks import LEAKY_SLOPE
+from gailbench.plumbing.computing import prepare_process
+from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch, Sampler, SamplerPool
 from gailbench.simulation import make_physics
@@ -34,7 +35,6 @@ from gailbench.simulation.classic import ClassicPhysics
 from gailbench.simulation.gymnasium import GymnasiumPhysics
 from gailbench.simulation.lean import with_profiler
 from gailbench.simulation.mujoco import model_path
-from gailbench.streams import stream
 from gailbench.tasks import Task
 
 

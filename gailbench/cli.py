@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gailbench import __version__
-from gailbench.errors import GailbenchError, nearest
+from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS, Task
 
 if TYPE_CHECKING:
@@ -234,11 +234,11 @@ def expert_train(
     """
     from dataclasses import replace
 
-    from gailbench.computing import prepare_process
     from gailbench.experts.recipes import RECIPES
     from gailbench.experts.train import train
-    from gailbench.interrupts import Interrupted, StopSignals
-    from gailbench.progress import CurveProgress, count, duration
+    from gailbench.plumbing.computing import prepare_process
+    from gailbench.plumbing.interrupts import Interrupted, StopSignals
+    from gailbench.plumbing.progress import CurveProgress, count, duration
     from gailbench.simulation import estimate_steps_per_second
 
     chosen = _tasks(names)
@@ -359,7 +359,7 @@ def expert_random(names: list[str] | None, episodes: int, seed: int, out: Path |
       gailbench expert random --out gailbench/experts/random.json
     """
     from gailbench.experts.train import measure_random
-    from gailbench.files import write_atomic
+    from gailbench.plumbing.files import write_atomic
 
     figures = {task.name: measure_random(task, episodes, seed) for task in _tasks(names)}
     for name, values in figures.items():
@@ -539,8 +539,8 @@ def run_command(
     import time
 
     from gailbench import grid, runs
-    from gailbench.files import check_writable
-    from gailbench.progress import GridProgress, count, duration
+    from gailbench.plumbing.files import check_writable
+    from gailbench.plumbing.progress import GridProgress, count, duration
 
     deadline = float("inf")
     if time_limit is not None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import open_atomic
-from gailbench.streams import stream
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import open_atomic
+from gailbench.plumbing.streams import stream
 from gailbench.tasks import Task
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from typing import Literal
 
 from gailbench import demonstrations, experts, runs
 from gailbench.demonstrations import Demonstrations
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import write_atomic
-from gailbench.interrupts import Interrupted
-from gailbench.locks import Locked
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.interrupts import Interrupted
+from gailbench.plumbing.locks import Locked
 from gailbench.runs import Notice, RunSpec
 from gailbench.tasks import CONSTANT, Task
 

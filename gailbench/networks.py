@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gailbench.state import State
+from gailbench.plumbing.state import State
 
 Activation = Literal["tanh", "leaky_relu"]
 Array = NDArray[Any]  # of floats, float32 but in tests

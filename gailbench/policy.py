@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gailbench import checkpoints
-from gailbench.errors import GailbenchError
 from gailbench.networks import MLP, Activation, Standardizer, flatten
-from gailbench.state import State, join, part
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.state import State, join, part
 
 LOG_2PI = float(np.log(2 * np.pi))
 

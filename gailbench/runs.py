@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench import checkpoints
 from gailbench.demonstrations import Demonstrations, Pairs
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import remove_temporary, write_atomic
-from gailbench.locks import Lock
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import remove_temporary, write_atomic
+from gailbench.plumbing.locks import Lock
 from gailbench.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def make_learner(spec: RunSpec, task: Task, expert: Pairs | None) -> Learner:
     """Return what the run trains, before its first iteration; a constant reward needs no expert."""
     from gailbench.algorithms import REWARDS, loop
     from gailbench.algorithms.bc import BcSettings, BehavioralCloning
-    from gailbench.streams import stream
+    from gailbench.plumbing.streams import stream
 
     if spec.algorithm == "bc" and expert is not None:
         settings = BcSettings(spec.iterations, task.bc_validate_every)
@@ -263,12 +263,12 @@ def _carry_out(
     notice: Notice,
 ) -> NDArray[np.float64]:
     """Train, evaluate and write the run's files; return the evaluation's returns."""
-    from gailbench.interrupts import interruptible
+    from gailbench.plumbing.interrupts import interruptible
+    from gailbench.plumbing.streams import stream
+    from gailbench.plumbing.versions import command, versions
     from gailbench.policy import policy_bytes
     from gailbench.sampling import evaluate
-    from gailbench.streams import stream
     from gailbench.training import CheckpointFile, Training, curve_csv
-    from gailbench.versions import command, versions
 
     task = get_task(spec.task)
     expert = None if demonstrations is None else demonstrations.subset(spec.trajectories, task.keep_every)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gailbench.errors import GailbenchError, nearest
+from gailbench.plumbing.errors import GailbenchError, nearest
 
 RewardSign = Literal["positive", "negative"]
 ALGORITHMS = ("bc", "fem", "gtal", "gail")

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from gailbench import checkpoints
-from gailbench.errors import GailbenchError, first_line
-from gailbench.interrupts import Interrupted, interruptible
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.interrupts import Interrupted, interruptible
+from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
-from gailbench.state import State, join, part
 
 CURVE_COLUMNS = (
     "iteration",

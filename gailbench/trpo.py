@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gailbench.networks import MLP, Activation, Standardizer, assign, flatten, objective_gradient
+from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
-from gailbench.state import State, join, part
 
 Floats = NDArray[np.float64]
 

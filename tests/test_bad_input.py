@@ -17,7 +17,7 @@ from cli_helpers import Finished, call, files_under, launch
 
 from gailbench import demonstrations, experts
 from gailbench.demonstrations import Demonstrations
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy, policy_bytes
 from gailbench.tasks import TASKS, get_task
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from gailbench import bench, experts
 from gailbench.bench import Replay, embed
 from gailbench.networks import Activation
+from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Sampler, SamplerPool
-from gailbench.streams import stream
 from gailbench.tasks import get_task
 
 PAPER = (100, 100)

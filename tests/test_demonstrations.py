@@ -11,7 +11,7 @@ import pytest
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations, read, sample
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
 from gailbench.tasks import TASKS
 

@@ -14,7 +14,7 @@ from cli_helpers import Finished, call, files_under
 from gailbench import experts
 from gailbench.experts.recipes import RECIPES
 from gailbench.experts.train import train
-from gailbench.interrupts import Interrupted
+from gailbench.plumbing.interrupts import Interrupted
 from gailbench.tasks import get_task
 from gailbench.training import BEST_WINDOW
 

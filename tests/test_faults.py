@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
 
-from gailbench import checkpoints, grid
+from gailbench import grid
+from gailbench.plumbing import checkpoints
 from gailbench.tasks import get_task
 
 CARTPOLE = get_task("cartpole")

@@ -16,8 +16,8 @@ from cli_helpers import call, files_under, launch, start
 
 from gailbench import demonstrations, experts, grid
 from gailbench.engines import local
-from gailbench.errors import GailbenchError
 from gailbench.grid import Event, Job
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import get_task
 
 CARTPOLE = get_task("cartpole")

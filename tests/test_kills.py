@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from gailbench import demonstrations, experts, runs
-from gailbench.computing import prepare_process
 from gailbench.demonstrations import Demonstrations
 from gailbench.experts.recipes import RECIPES
 from gailbench.experts.train import train
+from gailbench.plumbing.computing import prepare_process
 from gailbench.tasks import get_task
 
 KILLS = 4  # of each kind

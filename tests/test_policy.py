@@ -10,8 +10,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from gailbench import checkpoints
-from gailbench.errors import GailbenchError
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Distribution, Gaussian, Policy, Softmax, policy_bytes, read_policy
 
 NONE = torch.zeros(0)

@@ -18,13 +18,14 @@ import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
 from threadpoolctl import threadpool_info
 
-from gailbench import checkpoints, demonstrations, experts, runs
+from gailbench import demonstrations, experts, runs
 from gailbench.demonstrations import Demonstrations
-from gailbench.interrupts import Interrupted
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.interrupts import Interrupted
+from gailbench.plumbing.streams import stream
 from gailbench.policy import read_policy
 from gailbench.runs import RunSpec, make_spec, status
 from gailbench.sampling import evaluate
-from gailbench.streams import stream
 from gailbench.tasks import ALGORITHMS, TASKS, get_task
 from gailbench.training import CURVE_COLUMNS
 

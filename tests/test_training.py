@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gailbench import checkpoints
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
-from gailbench.errors import GailbenchError
-from gailbench.interrupts import Interrupted
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.interrupts import Interrupted
+from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
-from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
 from gailbench.training import ARITHMETIC, CURVE_COLUMNS, CheckpointFile, Training, curve_csv
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from gailbench.demonstrations import Pairs
 from gailbench.networks import Adam, objective_gradient
+from gailbench.plumbing.state import State, join, part
+from gailbench.plumbing.streams import pack, unpack
 from gailbench.policy import Policy
-from gailbench.state import State, join, part
-from gailbench.streams import pack, unpack
 
 
 @dataclass(frozen=True)

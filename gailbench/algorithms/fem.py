@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gailbench.algorithms.features import LinearFeatures, RunningShift
 from gailbench.demonstrations import Pairs
+from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
-from gailbench.state import State
 from gailbench.tasks import RewardSign
 
 

@@ -24,9 +24,9 @@ from torch.nn.functional import softplus
 
 from gailbench.demonstrations import Pairs
 from gailbench.networks import MLP, Adam, Standardizer, assign, flatten, objective_gradient
+from gailbench.plumbing.state import State, join, part
+from gailbench.plumbing.streams import pack, unpack
 from gailbench.sampling import Batch
-from gailbench.state import State, join, part
-from gailbench.streams import pack, unpack
 from gailbench.tasks import RewardSign
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from gailbench.algorithms.reward import Reward
 from gailbench.networks import Activation
+from gailbench.plumbing.state import State, join, part
+from gailbench.plumbing.streams import pack, stream, unpack
 from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
-from gailbench.state import State, join, part
-from gailbench.streams import pack, stream, unpack
 from gailbench.tasks import Task
 from gailbench.trpo import (
     Floats,

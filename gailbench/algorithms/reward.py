@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
-from gailbench.state import State
 
 
 class Reward(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
 from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
-from gailbench.interrupts import StopSignals
+from gailbench.plumbing.interrupts import StopSignals
 
 # Seconds: how long workers may take to save before they are killed, and between two attempts at a locked run.
 GRACE = 8.0
@@ -182,7 +182,7 @@ def _work(connection: Connection, results: Path, checkpoint_every: float) -> Non
         # Ctrl-C reaches the whole process group, but the parent decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        from gailbench.computing import prepare_process
+        from gailbench.plumbing.computing import prepare_process
 
         prepare_process(1)
         loaded: dict[Path, Demonstrations] = {}

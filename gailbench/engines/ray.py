@@ -16,10 +16,10 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import write_atomic
 from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
-from gailbench.interrupts import StopSignals
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.interrupts import StopSignals
 
 CPUS = 1
 RETRIES = 5
@@ -162,7 +162,7 @@ def _carry_out(
     job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
 ) -> tuple[Event, Files]:
     """The task: carry out a job in the results folder, or in a folder of this node; return the latter's files."""
-    from gailbench.computing import prepare_process
+    from gailbench.plumbing.computing import prepare_process
 
     prepare_process(CPUS)
     with StopSignals() as signals:  # Ray cancels by SIGINT

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import sha256
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import sha256
 from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, Task
 

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from gailbench.algorithms.loop import Learner
 from gailbench.algorithms.reward import TrueReward
-from gailbench.errors import GailbenchError
 from gailbench.experts import read_card
 from gailbench.experts.recipes import Recipe
-from gailbench.files import check_writable, remove_temporary, sha256, write_atomic
-from gailbench.interrupts import interruptible
-from gailbench.locks import Lock
 from gailbench.paper import published_baselines
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import check_writable, remove_temporary, sha256, write_atomic
+from gailbench.plumbing.interrupts import interruptible
+from gailbench.plumbing.locks import Lock
+from gailbench.plumbing.streams import stream
+from gailbench.plumbing.versions import command, versions
 from gailbench.policy import Policy, policy_bytes
 from gailbench.simulation.mujoco import log_warnings
-from gailbench.streams import stream
 from gailbench.tasks import Task
 from gailbench.training import CheckpointFile, Row, Training, curve_csv
-from gailbench.versions import command, versions
 
 EPISODES = 50
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from gailbench.errors import GailbenchError
-from gailbench.files import write_atomic
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import write_atomic
 from gailbench.report.data import VERDICT_COLUMNS, table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex

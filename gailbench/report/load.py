@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
 PARTITIONS = ("task", "algorithm", "settings", "trajectories", "seed")

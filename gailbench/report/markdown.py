@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gailbench.errors import GailbenchError
-from gailbench.files import write_atomic
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import write_atomic
 from gailbench.report.controls import CONTROLS
 from gailbench.report.findings import Findings
 from gailbench.report.text import (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, read_run
 from gailbench.report.table import measured_baselines, method, normalize, paper_cell

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.errors import GailbenchError, first_line, nearest
+from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 
 
 class GymnasiumPhysics:

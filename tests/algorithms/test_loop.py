@@ -20,9 +20,9 @@ from gailbench.algorithms.gtal import Gtal
 from gailbench.algorithms.loop import Learner, LoopSettings
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
+from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
-from gailbench.streams import stream
 from gailbench.tasks import Task, get_task
 from gailbench.trpo import StepOutcome, discounted_returns
 

@@ -17,8 +17,8 @@ from cli_helpers import call, launch, start, wait_until
 
 from gailbench import grid
 from gailbench.engines import ray as engine
-from gailbench.files import write_atomic
 from gailbench.grid import Event, Job
+from gailbench.plumbing.files import write_atomic
 from gailbench.tasks import get_task
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install gailbench[ray]")

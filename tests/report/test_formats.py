@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.report import FORMATS, findings_of, write_report, write_results_readme
 from gailbench.report.latex import escape as latex_escape
 from gailbench.report.latex import table_latex

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.simulation import make
 
 N = 2

@@ -17,8 +17,8 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from gailbench.errors import GailbenchError, first_line
-from gailbench.files import write_atomic
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import write_atomic
 
 # Changes when what a file's content means, or the computation that it continues, changes.
 FORMAT = 1

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 
 BEAT = 15.0
 STALE = 120.0

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gailbench import locks
-from gailbench.locks import Lock, Locked
+from gailbench.plumbing import locks
+from gailbench.plumbing.locks import Lock, Locked
 
 
 def _hold(path: Path, connection: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gailbench.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError
 
 
 @contextlib.contextmanager

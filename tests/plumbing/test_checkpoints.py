@@ -11,8 +11,8 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from gailbench import checkpoints
-from gailbench.errors import GailbenchError
+from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy, policy_bytes, read_policy
 
 ARRAYS = {
