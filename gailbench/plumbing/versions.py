@@ -11,7 +11,7 @@ from pathlib import Path
 
 from threadpoolctl import ThreadpoolController
 
-from gailbench import __version__
+import gailbench
 
 
 @cache
@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
     products were made for (on another kind they round differently), and the source's commit."""
     libraries = {name: version(name) for name in ("torch", "mujoco", "gymnasium", "numpy")}
     return {
-        "gailbench": __version__,
+        "gailbench": gailbench.__version__,
         "python": platform.python_version(),
         **libraries,
         "machine": platform.machine(),
@@ -45,7 +45,7 @@ def _blas() -> str:
 
 def _commit() -> str:
     """The source's commit, with '+' if files that git tracks differ from it; empty outside a checkout."""
-    root = Path(__file__).parents[1]
+    root = Path(gailbench.__file__).parents[1]
     if not (root / ".git").exists():
         return ""
     try:
