@@ -34,7 +34,8 @@ from gailbench.tasks import Task, get_task
 if TYPE_CHECKING:
     from gailbench.training import Learner
 
-FORMAT = 1
+# The computation's version: 2 since batches are the first episodes that hold the pairs. `gailbench report` reads both.
+FORMAT = 2
 EPISODES = 50
 PAPER = "paper"
 EVALUATION_COLUMNS = "episode,return,length"
