@@ -7,7 +7,7 @@ file, so that a training that was killed and resumed ends with the bytes of one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,26 +20,6 @@ from gailbench.plumbing.interrupts import Interrupted, interruptible
 from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
 
-CURVE_COLUMNS = (
-    "iteration",
-    "steps",
-    "episodes",
-    "return_mean",
-    "return_std",
-    "length_mean",
-    "length_std",
-    "reward_mean",
-    "discriminator_loss",
-    "expert_accuracy",
-    "policy_accuracy",
-    "jensen_shannon",
-    "kl",
-    "entropy",
-    "halvings",
-    "explained_variance",
-    "training_loss",
-    "validation_loss",
-)
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
 ARITHMETIC = 8
@@ -203,6 +183,15 @@ class Training:
             raise GailbenchError(f"{checkpoint.path} is a damaged checkpoint ({first_line(error)})") from None
 
 
-def curve_csv(rows: list[Row]) -> str:
-    """Return a learning curve as CSV: the columns of `CURVE_COLUMNS`, empty where there is no figure."""
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).to_csv(index=False, lineterminator="\n")
+def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:
+    """Return a learning curve as CSV: these columns, empty where there is no figure.
+
+    Raises:
+        GailbenchError: A row has a figure that is not among the columns.
+    """
+    if undeclared := sorted({name for row in rows for name in row} - set(columns)):
+        raise GailbenchError(
+            f"the learning curve has a figure '{undeclared[0]}' that its algorithm does not declare; "
+            "add it to the diagnostics of the Algorithm"
+        )
+    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, lineterminator="\n")

@@ -55,7 +55,6 @@ def demos() -> Demonstrations:
         ((*RUN[:2], "cartpole,hoper"), ("'hoper'", "'hopper'")),
         ((*RUN[:2], "qqqq"), ("'qqqq'", "cartpole, acrobot, mountaincar")),
         (("expert", "train", "--task", "halfcheeta"), ("'halfcheeta'", "'halfcheetah'")),
-        (("demos", "sample", "--task", "all"), ("'all'",)),
         (("bench", "--task", "antt"), ("'antt'", "'ant'")),
         ((*RUN, "--algorithms", "bc,gial"), ("'gial'", "did you mean")),
         ((*RUN, "--sizes", "0"), ("--sizes", "0")),

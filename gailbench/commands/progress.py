@@ -8,24 +8,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gailbench.grid import Event
-from gailbench.runs import RunSpec
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words: "45 s", "12 min", "3 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def count(number: float) -> str:
-    """Return a large number in short: "1.5 million"."""
-    for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if number >= size:
-            return f"{number / size:.1f} {name}"
-    return f"{number:.0f}"
+from gailbench.commands.options import duration
+from gailbench.runs.grid import Event
+from gailbench.runs.spec import RunSpec
 
 
 def _bars(console: Console) -> Progress:
