@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -368,7 +369,14 @@ def test_gail_ends_at_a_saddle_point(weight: float) -> None:
         assert objective > grid.gail_objective(PROCESS, policy, EXPERT, weight)
 
 
-# The figure
+# The page
+
+
+def test_the_page_names_functions_that_exist() -> None:
+    page = (ROOT / "docs" / "gridworld.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(\w+)\(", page))
+    assert len(names) > 10
+    assert [name for name in sorted(names) if not hasattr(grid, name)] == []
 
 
 def test_the_script_draws_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
