@@ -46,6 +46,9 @@ def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
     # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "video" not in sys.argv[1:2]:
+        # Nothing is rendered; with a value of the user's MuJoCo would look for a library that may not be there.
+        os.environ["MUJOCO_GL"] = "disabled"
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -65,7 +68,24 @@ def main() -> None:
         say("gailbench: interrupted")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has enough; there is nobody to tell.
-        sys.stderr.close()
-        sys.exit(EXIT_ERROR)
+        _leave_quietly()
+    except OSError as error:
+        if error.filename is not None:
+            say(f"gailbench: {error.filename}: {error.strerror}")
+            sys.exit(EXIT_ERROR)
+        say(f"gailbench: cannot write to standard output: {error.strerror}")
+        _leave_quietly()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_quietly()
+    except OSError as error:
+        say(f"gailbench: cannot write to standard output: {error.strerror}")
+        _leave_quietly()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_quietly() -> None:
+    """End with an error where standard output is of no use any more: Python would try to flush it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_ERROR)

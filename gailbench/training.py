@@ -6,6 +6,7 @@ file, so that a training that was killed and resumed ends with the bytes of one 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from gailbench.policy import Policy
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
 ARITHMETIC = 8
+# Figures of a curve that need not exist: without variance there is none to explain.
+MAY_BE_UNDEFINED = ("explained_variance",)
 # A batch of eight episodes is a matter of luck: the best of a thousand such batches is the luckiest one.
 BEST_WINDOW = 10
 Row = dict[str, float]
@@ -110,6 +113,7 @@ class Training:
             except Interrupted:  # the open iteration is dropped
                 self._save(checkpoint, state)
                 raise
+            self._check_finite(row)
             self.rows.append(row)
             if sampled_by is not None and self._is_best():
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
@@ -123,6 +127,21 @@ class Training:
                 saved = now
             if stopping:
                 raise Interrupted
+
+    def _check_finite(self, row: Row) -> None:
+        """Check that the iteration led to numbers.
+
+        Raises:
+            GailbenchError: A loss, a return or a parameter is not finite.
+        """
+        wrong = [name for name in row if name not in MAY_BE_UNDEFINED and not math.isfinite(row[name])]
+        if not self.learner.policy.finite:
+            wrong.append("a parameter of the policy")
+        if wrong:
+            raise GailbenchError(
+                f"iteration {self.learner.iteration}: {wrong[0]} is not a finite number; look for huge numbers in the "
+                "demonstrations or the environment, or settings that are too large"
+            )
 
     @property
     def finished(self) -> bool:

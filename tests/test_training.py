@@ -239,6 +239,8 @@ def test_ten_successive_batches_decide_and_of_equals_the_later_ones() -> None:
         def __init__(self, returns: list[float]) -> None:
             self.returns, self.iteration, self.policy = returns, 0, self
 
+        finite = True  # of the policy, which it is too
+
         def state(self) -> dict[str, np.ndarray]:
             return {"iteration": np.array([self.iteration])}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +119,24 @@ class Duration(click.ParamType):
         return seconds
 
 
+class FiniteSeconds(click.ParamType):
+    """Seconds between two saves: a finite number, from 0 (every iteration)."""
+
+    name = "seconds"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            self.fail(f"'{value}' is not a number of seconds from 0 (save after every iteration)", param, ctx)
+        return seconds
+
+
 class Shard(click.ParamType):
     """One of several equal parts, such as 2/8."""
 
@@ -127,7 +147,8 @@ class Shard(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         number, slash, of = str(value).partition("/")
-        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        plain = all(part.isascii() and part.isdigit() and len(part) < 10 for part in (number, of))
+        if not (slash and plain and 1 <= int(number) <= int(of)):
             self.fail(f"'{value}' is not K/N with K from 1 to N, such as 2/8", param, ctx)
         return int(number), int(of)
 
@@ -163,32 +184,56 @@ TASK_LIST = CommaList(_named_tasks, "T,...")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1, max=2**63 - 1)
-SECONDS = click.FloatRange(min=0)
+SECONDS = FiniteSeconds()
 SEED = click.IntRange(min=0, max=2**63 - 1)
 
 
 def stderr() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True)
+    class Tireless(Console):
+        """Goes on in silence where nobody reads any more, instead of ending the program."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Tireless(stderr=True)
 
 
 def say(text: str) -> None:
-    click.echo(text, err=True)
+    """Print a line on standard error; where nobody reads it any more, go on without."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text.replace("\n", " "), err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    console = Console()
-    # A pipe has no width of its own; cutting columns there would lose data.
-    Console(width=None if console.is_terminal else 240).print(table)
+    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    # A pipe has no width of its own, whatever the environment says of colors; cutting columns would lose data.
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else sum(widths) + 2 * len(widths))
+    for part in _fitting(widths, console.width):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index in part:
+            table.add_column(columns[index], justify="left" if index == 0 else "right", no_wrap=True)
+        for row in texts:
+            table.add_row(*(row[index] for index in part))
+        console.print(table)
+
+
+def _fitting(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns of the tables that a table is cut into where it is wider than the terminal; each has the first column."""
+    parts, used = [[0]], widths[0]
+    for index, own in enumerate(widths[1:], start=1):
+        if used + 2 + own > width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = widths[0]
+        parts[-1].append(index)
+        used += 2 + own
+    return parts
 
 
 def print_json(content: object) -> None:

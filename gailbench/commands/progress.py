@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Self
 
@@ -42,7 +43,9 @@ class _Display:
             self._progress.stop()
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        # Whoever reads it may leave: the work goes on without progress.
+        with contextlib.suppress(OSError, ValueError):
+            self._console.print(line.replace("\n", " "), markup=False, highlight=False, soft_wrap=True)
 
 
 class GridProgress(_Display):

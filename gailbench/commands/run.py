@@ -212,7 +212,8 @@ def run(
     if outcome.interrupted:
         why = "the time limit is reached" if time.monotonic() >= deadline else "interrupted"
         say(f"{why}; checkpoints are saved and the same command continues")
-        sys.exit(EXIT_INTERRUPTED)
+        left = len(todo) - len(outcome.complete) - len(outcome.failed)
+        sys.exit(EXIT_INTERRUPTED if left or not outcome.failed else EXIT_SOME_FAILED)
     say(f"next: gailbench report --results {results}")
     if outcome.failed:
         sys.exit(EXIT_SOME_FAILED)

@@ -63,6 +63,9 @@ def execute(
                 queue.waiting.clear()
                 for worker in pool:
                     worker.process.terminate()
+                    if worker.process.pid is not None:  # one that was stopped must go on to save
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(worker.process.pid, signal.SIGCONT)
             if time.monotonic() > kill_at:
                 for worker in pool:
                     worker.process.kill()
@@ -164,18 +167,22 @@ class _Worker:
 @contextlib.contextmanager
 def _inherited() -> Iterator[None]:
     """What a worker takes over when it starts: one thread, and signals that wait until it handles them."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # libraries read this when they are imported
+    # One thread, which libraries read when they are imported; and no imports from the current folder, where a user's
+    # own signal.py would stand in for the library's.
+    wanted = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     resource_tracker.ensure_running()  # when it starts, it unblocks these signals
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _work(connection: Connection, results: Path, checkpoint_every: float) -> None:

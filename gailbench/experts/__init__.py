@@ -72,6 +72,20 @@ def card_of(task: Task, results: Path) -> dict[str, Any] | None:
     return read_card(path) if path.exists() else None
 
 
+def check_exists(task: Task, results: Path) -> None:
+    """Check that a task has an expert.
+
+    Raises:
+        GailbenchError: It has none; the message says what makes one.
+    """
+    path = default_path(task, results)
+    if not path.exists():
+        raise GailbenchError(
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train --task {task.name}' trains one, "
+            "and --demos names demonstrations of your own"
+        )
+
+
 def load(task: Task, path: Path | None = None, results: Path = Path("results")) -> tuple[Policy, str]:
     """Return an expert and the SHA-256 of its file: the task's own (see `default_path`), or that of a file.
 
@@ -81,12 +95,8 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
     from gailbench.policy import read_policy  # imports torch, which takes a second
 
     if path is None:
+        check_exists(task, results)
         path = default_path(task, results)
-        if not path.exists():
-            raise GailbenchError(
-                f"there is no expert of '{task.name}' at {path}; 'gailbench expert train --task {task.name}' trains "
-                "one, and --demos names demonstrations of your own"
-            )
     policy = read_policy(path)
     digest = sha256(path.read_bytes())
     card_path = path.with_suffix(".json")

@@ -118,9 +118,13 @@ def _train_and_evaluate(
         "training_seconds": round(training.seconds, 2),
         "evaluation_seconds": round(time.monotonic() - started, 2),
     }
-    write_atomic(folder.curve, curve_csv(training.rows, algorithm.columns))
-    write_atomic(folder.policy, policy_bytes(policy))
-    write_atomic(folder.versions, json.dumps({**versions(), "command": command()}, indent=2) + "\n")
-    write_atomic(folder.timing, json.dumps(timing, indent=2) + "\n")
-    write_atomic(folder.evaluation, evaluation_csv(returns, lengths))
+    folder.write_result(
+        {
+            folder.curve.name: curve_csv(training.rows, algorithm.columns),
+            folder.policy.name: policy_bytes(policy),
+            folder.versions.name: json.dumps({**versions(), "command": command()}, indent=2) + "\n",
+            folder.timing.name: json.dumps(timing, indent=2) + "\n",
+            folder.evaluation.name: evaluation_csv(returns, lengths),
+        }
+    )
     return returns

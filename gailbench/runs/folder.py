@@ -6,6 +6,7 @@ DIR/runs/task=T/algorithm=A/settings=S/trajectories=N/seed=K/
     policy.safetensors  the policy after the last iteration (BC: its best snapshot)
     versions.json       what it was made with, and the command
     timing.json         wall times
+    checksums.json      SHA-256 of the other files, evaluation.csv included
     evaluation.csv      returns and lengths of the deterministic policy; written last, so a folder with it is
                         complete
     checkpoint.safetensors, error.txt, lock   of a run that is not complete
@@ -15,6 +16,7 @@ DIR/runs/task=T/algorithm=A/settings=S/trajectories=N/seed=K/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import sha256, write_atomic
 from gailbench.runs.spec import RunSpec
 
 EPISODES = 50
@@ -66,6 +69,10 @@ class RunFolder:
         return self.path / "evaluation.csv"
 
     @property
+    def checksums(self) -> Path:
+        return self.path / "checksums.json"
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.safetensors"
 
@@ -100,27 +107,99 @@ class RunFolder:
             if not isinstance(found, dict):
                 raise ValueError("it is not a JSON object")
             wanted = spec.as_json()
+            for name in ("demonstrations_sha256", "expert_sha256"):
+                if not wanted[name]:  # not known before they are sampled
+                    wanted[name] = found.get(name, "")
             if found != wanted:
                 names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
                 raise GailbenchError(
                     f"{self.path} holds a run with another {', '.join(names)}; remove it or choose another --results"
                 )
             path = self.evaluation
-            header, *lines = path.read_text().splitlines()
-            returns = np.array([float(line.split(",")[1]) for line in lines])
-            if header != EVALUATION_COLUMNS or len(returns) != EPISODES or not np.isfinite(returns).all():
-                raise ValueError(f"it does not hold {EPISODES} finite returns")
+            returns, _ = read_evaluation(path)
             path = self.curve
             last = path.read_text().splitlines()[-1]
             if int(last.split(",")[0]) != spec.iterations:
                 raise ValueError(f"it does not end with iteration {spec.iterations}")
             path = self.policy
-            if damage := checkpoints.damage(path, "policy"):
-                raise ValueError(damage)
-        except (OSError, ValueError, IndexError) as error:
+            arrays, _ = checkpoints.read(path, "policy")
+            if not arrays or not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("it does not hold finite numbers")
+            if damaged := self.changed():
+                path = damaged
+                raise ValueError("it does not have the checksum that it was written with")
+        except (OSError, ValueError, IndexError, TypeError, RecursionError) as error:
             notice(f"{path} is damaged ({first_line(error)}); the run is done again")
             return None
+        except GailbenchError as error:
+            if path != self.policy:
+                raise
+            notice(f"{error}; the run is done again")
+            return None
         return returns
+
+    def changed(self) -> Path | None:
+        """Return the first file that is not as it was written; None if all are, or none has a checksum (runs of
+        earlier versions).
+
+        Raises:
+            OSError: A file cannot be read.
+            ValueError: checksums.json is damaged.
+        """
+        if not self.checksums.exists():
+            return None
+        found = json.loads(self.checksums.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.checksums.name} is not a JSON object")
+        for name in CHECKED:
+            if found.get(name) != sha256((self.path / name).read_bytes()):
+                return self.path / name
+        return None
+
+    def write_result(self, contents: dict[str, str | bytes]) -> None:
+        """Write a complete run's files by name, the one that makes it complete last.
+
+        Raises:
+            OSError: One cannot be written.
+        """
+        spec = {self.spec.name: self.spec.read_bytes()}
+        digests = {name: sha256(_encoded(content)) for name, content in {**spec, **contents}.items() if name in CHECKED}
+        last = self.evaluation.name
+        for name in (name for name in contents if name != last):
+            write_atomic(self.path / name, contents[name])
+        write_atomic(self.checksums, json.dumps(digests, indent=2) + "\n")
+        write_atomic(self.evaluation, contents[last])
+
+
+# What the report and a later run rely on.
+CHECKED = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
+_RETURN = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+
+
+def read_evaluation(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the returns and lengths (EPISODES,) that an evaluation.csv holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not exactly what `evaluation_csv` writes.
+    """
+    header, *lines = path.read_text(encoding="ascii").splitlines() or [""]
+    if header != EVALUATION_COLUMNS:
+        raise ValueError(f"its columns are not {EVALUATION_COLUMNS}")
+    rows = [line.split(",") for line in lines]
+    if [row[0] for row in rows] != [str(k) for k in range(EPISODES)]:
+        raise ValueError(f"it does not hold the {EPISODES} episodes 0 to {EPISODES - 1} once each")
+    for row in rows:
+        if len(row) != 3 or not _RETURN.fullmatch(row[1]) or not (row[2].isdigit() and 0 < int(row[2]) < 2**31):
+            raise ValueError(f"episode {row[0]} is not a return and a length")
+    returns = np.array([float(row[1]) for row in rows])
+    if not np.isfinite(returns).all():
+        raise ValueError("it holds a return that is not finite")
+    return returns, np.array([int(row[2]) for row in rows], dtype=np.int64)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
 
 
 def folder_of(spec: RunSpec, results: Path) -> RunFolder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,7 +137,7 @@ def demonstrations_for(
     Raises:
         GailbenchError: No expert is shipped, a file is damaged or of another task.
     """
-    path = file or results / "demos" / f"{task.name}.npz"
+    path = file or standard_path(task, results)
     found = (
         demonstrations.read(path) if file is not None else _standard_demonstrations(task, path, results, notice, write)
     )
@@ -148,6 +148,7 @@ def demonstrations_for(
     card = experts.card_of(task, results)
     standard = (
         card is not None
+        and found.genuine
         and found.expert_sha256 == card["sha256"]
         and found.seed == DEMONSTRATIONS_SEED
         and found.trajectories == task.demonstrations
@@ -160,10 +161,14 @@ def demonstrations_for(
 def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Notice, write: bool) -> Demonstrations:
     if path.exists():
         try:
-            return demonstrations.read(path)
+            found = demonstrations.read(path)
+            if found.stated_sha256:
+                return found
+            remark = f"{path} was written by an earlier version, without a checksum"
         except GailbenchError as damage:
-            policy, digest = experts.load(task, results=results)
-            notice(f"{str(damage).partition('; ')[0]}; it is sampled again from the shipped expert")
+            remark = str(damage).partition("; ")[0]
+        policy, digest = experts.load(task, results=results)
+        notice(f"{remark}; it is sampled again from the task's expert")
     else:
         policy, digest = experts.load(task, results=results)
     found = demonstrations.sample(task, policy, digest, task.demonstrations, DEMONSTRATIONS_SEED)
@@ -186,7 +191,8 @@ class Request:
         batch: Pairs per iteration.
         iterations: Iterations or gradient steps.
         settings: Further settings as (name, value): text from the command line, or what a file holds.
-        write: Whether demonstrations that are sampled for it are written.
+        write: Whether demonstrations that are not there yet are sampled and written; without them a job's spec has no
+            hash of them, and any run that is otherwise the same counts as done.
     """
 
     results: Path
@@ -214,10 +220,16 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
     _check_owners(task.settings, registry().values())  # a task's are for whatever runs on it
     for algorithm in algorithms:
         changes = _changes(algorithm, task, request)
-        if algorithm.needs_demonstrations and found is None:
-            found, path, own = demonstrations_for(task, request.results, request.demonstrations, notice, request.write)
-            for size in request.sizes or task.sizes:
-                found.subset(size, task.keep_every)  # says so now if the size is too large
+        if algorithm.needs_demonstrations and path is None:
+            path = request.demonstrations or standard_path(task, request.results)
+            if request.demonstrations is None and not request.write and not path.exists():
+                _check_can_be_sampled(task, request)
+            else:
+                found, path, own = demonstrations_for(
+                    task, request.results, request.demonstrations, notice, request.write
+                )
+                for size in request.sizes or task.sizes:
+                    found.subset(size, task.keep_every)  # says so now if the size is too large
         for size in (request.sizes or task.sizes) if algorithm.needs_demonstrations else (0,):
             weights = (request.entropy_weights or task.entropy_weights) if algorithm.has_entropy_weight else (0.0,)
             for weight in weights:
@@ -237,6 +249,26 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
                     jobs.append(Job(spec, path if algorithm.needs_demonstrations else None))
     # As in the paper's table: by size, then by algorithm.
     return sorted(jobs, key=lambda job: job.spec.trajectories)
+
+
+def standard_path(task: Task, results: Path) -> Path:
+    """Where the demonstrations of a task's expert are."""
+    return results / "demos" / f"{task.name}.npz"
+
+
+def _check_can_be_sampled(task: Task, request: Request) -> None:
+    """Check what sampling would find.
+
+    Raises:
+        GailbenchError: There is no expert, or a size is larger than the full set.
+    """
+    experts.check_exists(task, request.results)
+    for size in request.sizes or task.sizes:
+        if size > task.demonstrations:
+            raise GailbenchError(
+                f"size {size} is larger than the demonstrations of '{task.name}', which hold {task.demonstrations} "
+                "trajectories; choose a smaller --sizes, or name more, made by 'gailbench demos sample', with --demos"
+            )
 
 
 def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
@@ -276,9 +308,19 @@ def plan_all(
     Raises:
         GailbenchError: As `plan`; or there is something to do, and the results folder cannot be written.
     """
-    jobs = [job for task in tasks for job in plan(task, request, notice)]
-    jobs = ordered(jobs) if part is None else shard(jobs, *part)
-    states = {job: status(job.spec, request.results, notice) for job in jobs}
+
+    def look(asked: Request, heard: Notice) -> dict[Job, Status]:
+        jobs = [job for task in tasks for job in plan(task, asked, heard)]
+        jobs = ordered(jobs) if part is None else shard(jobs, *part)
+        return {job: status(job.spec, asked.results, heard) for job in jobs}
+
+    # First without sampling anything: what is complete needs no demonstrations any more.
+    remarks: list[str] = []
+    states = look(replace(request, write=False), remarks.append)
     if request.write and any(state != "complete" for state in states.values()):
+        states = look(request, notice)
         check_writable(request.results / "runs")
+        return states
+    for remark in remarks:
+        notice(remark)
     return states

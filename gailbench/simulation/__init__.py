@@ -154,14 +154,14 @@ def make(environment: str, horizon: int, num_envs: int, generator: np.random.Gen
     return simulator
 
 
-def estimate_steps_per_second(task: Task, seconds: float = 0.3) -> float:
+def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:
     """Return a quick estimate of how fast this machine simulates, for plans: random actions, one thread."""
     generator = np.random.default_rng(0)
     simulator = Simulator(make_physics(task.environment, task.horizon, 25, task.kwargs), task.horizon, generator)
     simulator.restart()
     shape = (simulator.num_envs, simulator.action_dim)
-    steps, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
+    steps, started = 0, time.process_time()
+    while (elapsed := time.process_time() - started) < seconds:
         actions = generator.integers(shape[1], size=shape[0]) if simulator.discrete else generator.normal(size=shape)
         simulator.step(actions)
         steps += simulator.num_envs

@@ -27,6 +27,7 @@ from gailbench.plumbing.streams import stream
 from gailbench.policy import read_policy
 from gailbench.runs import execute as runs
 from gailbench.runs import folder as folders
+from gailbench.runs import grid
 from gailbench.runs.folder import status
 from gailbench.runs.spec import RunSpec, make_spec
 from gailbench.sampling import evaluate
@@ -164,7 +165,7 @@ def test_a_run_leaves_all_its_files(algorithm: str, tiny: Tiny, demos: Demonstra
     mean = runs.execute(spec, demos, tmp_path, on_row=shown.append)
     assert status(spec, tmp_path) == "complete"
     folder = spec.folder(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {*RESULT_FILES, "versions.json", "timing.json"}
+    assert {path.name for path in folder.iterdir()} == {*RESULT_FILES, "versions.json", "timing.json", "checksums.json"}
 
     card = experts.card("cartpole")
     assert card is not None
@@ -275,6 +276,7 @@ def test_a_complete_run_on_other_demonstrations_is_an_error_that_says_so(demos: 
         tmp_path,
     )
     spec = make_spec(CARTPOLE, "bc", 1, 0, demos, iterations=9)
+    grid.demonstrations_for(CARTPOLE, tmp_path, None)
     runs.execute(spec, demos, tmp_path)
     assert call(*command).code == 0  # the right demonstrations: skipped
     # As if an earlier version, with another expert, had made it.
