@@ -129,7 +129,7 @@ def test_an_evaluation_is_exactly_what_is_written(line: str, tmp_path: Path) -> 
     assert (returns.tolist(), lengths.tolist()) == ([float(k) for k in range(50)], [5] * 50)
     for wrong in ([*lines[:7], line, *lines[8:]], lines[:49], [*lines, "50,5.0,5"]):
         path.write_text("\n".join((EVALUATION_COLUMNS, *wrong)) + "\n")
-        with pytest.raises(ValueError, match=r"^it|^episode"):
+        with pytest.raises(ValueError, match=r"^it|^episode|codec"):
             read_evaluation(path)
 
 
