@@ -324,6 +324,7 @@ def test_report_prints_the_table_and_writes_it(ran: tuple[Path, Finished]) -> No
     assert list(table[0]) == [
         *("task", "algorithm", "entropy_weight", "trajectories", "seeds", "episodes", "mean", "std"),
         *("normalized_mean", "paper_mean", "paper_std", "paper_normalized_mean"),
+        *("failed_runs", "paper_failed_runs", "failures_p", "published"),
     ]
     cells = folder.glob("results/runs/task=cartpole/algorithm=bc/settings=paper/trajectories=1/seed=*/evaluation.csv")
     returns = [float(row["return"]) for path in cells for row in _rows(path.read_text())]

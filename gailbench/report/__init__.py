@@ -20,12 +20,13 @@ import pandas as pd
 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
-from gailbench.report.data import VERDICT_COLUMNS, table_json
+from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
 from gailbench.report.load import CELL, add_results, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
+from gailbench.report.verdicts import VERDICT_COLUMNS
 
 Drawing = tuple[Any, ...]
 MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves

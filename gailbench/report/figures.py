@@ -21,11 +21,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from gailbench.paper import published_runs
 from gailbench.report.across_seeds import AcrossSeeds
 from gailbench.report.load import DIAGNOSTICS
 from gailbench.report.styles import STYLES, styles_of
+from gailbench.report.table import UNPUBLISHED, method
 
 EXPERT_COLOR = "#555555"
+PAPER_COLOR = "#555555"  # edges of the paper's hollow markers
+LEVEL_COLOR = "0.6"
 BAND = 0.15  # opacity
 VIEW = (-0.5, 1.2)  # of normalized scores; ant's FEM and GTAL would flatten everything else
 DIAGNOSTIC_ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -142,9 +146,7 @@ def curves_figure(
     for column, size in enumerate(sizes):
         axes = panels[0, column]
         axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        _levels(axes, task, baselines)
         for name in lowest_first:
             # What learns without demonstrations is the same beside every size.
             _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], "-", name)
@@ -175,46 +177,61 @@ def curves_figure(
 
 @_style()
 def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
-    """Draw every evaluation trajectory of a task as a dot: a column of dots per method, a panel per size.
+    """Draw every evaluation trajectory and every run of a task: a column per method, a panel per size.
 
     Args:
         table: `paper_table`.
-        returns: One row per trajectory of the runs in it: task, method, trajectories, seed, return.
+        returns: One row per trajectory of the runs in it: task, method, algorithm, entropy_weight, trajectories, seed,
+            return.
         baselines: Our random and expert returns, for the thin lines.
     """
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
+    paper = published_runs()
+    paper = paper[paper["task"] == task]
+    headings = zip(paper["task"], paper["algorithm"], paper["entropy_weight"], strict=True)
+    paper = paper.assign(method=pd.Series([method(*cell) for cell in headings], index=paper.index, dtype="str"))
     sizes = _sizes(returns)
     styles = styles_of(table["method"].unique())
-    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 3.0), layout="constrained")
+    figure = Figure(figsize=(0.9 + 1.3 * max(len(sizes), 3), 3.2), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
         axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
-        for position, (name, (color, _)) in enumerate(styles.items()):
+        _levels(axes, task, baselines)
+        for position, (name, (color, marker)) in enumerate(styles.items()):
             of_cell = returns[(returns["trajectories"] == size) & (returns["method"] == name)]
-            places = position + jitter(of_cell["seed"].to_numpy(), len(of_cell))
-            axes.scatter(places, of_cell["return"], s=5, color=color, alpha=0.45, linewidths=0, rasterized=True)
-            paper = table[(table["trajectories"] == size) & (table["method"] == name) & table["paper_mean"].notna()]
-            for _, cell in paper.iterrows():
-                axes.errorbar(
-                    position + 0.42,
-                    cell["paper_mean"],
-                    cell["paper_std"],
-                    color="0.2",
-                    marker="_",
-                    markersize=6,
-                    linewidth=1,
-                )
-        axes.set_xticks(range(len(styles)), list(styles), rotation=60, fontsize=8)
-        axes.set_xlim(-0.6, len(styles) - 0.3)
-    panels[0].set_ylabel("True return")
+            seeds = of_cell["seed"].to_numpy()
+            axes.scatter(
+                position - 0.12 + jitter(seeds, len(of_cell)),
+                of_cell["return"],
+                s=3,
+                color=color,
+                alpha=0.3,
+                linewidths=0,
+                rasterized=True,
+            )
+            means = of_cell.groupby("seed")["return"].mean()
+            slots = position - 0.12 + jitter(means.index.to_numpy(), 0)
+            axes.scatter(slots, means, s=16, color=color, marker=marker, edgecolors="white", linewidths=0.4, zorder=3)
+            theirs = paper[(paper["trajectories"] == size) & (paper["method"] == name)]["mean"].to_numpy()
+            spread = np.linspace(-0.06, 0.06, len(theirs)) if len(theirs) > 1 else np.zeros(len(theirs))
+            axes.scatter(
+                position + 0.36 + spread,
+                theirs,
+                s=16,
+                marker=marker,
+                facecolors="none",
+                edgecolors=PAPER_COLOR,
+                linewidths=0.9,
+                zorder=3,
+            )
+        axes.set_xticks(range(len(styles)), [_short(name) for name in styles], rotation=60, fontsize=9)
+        axes.set_xlim(-0.6, len(styles) - 0.4)
+    panels[0].set_ylabel("True return of an episode")
     figure.suptitle(task, fontsize=10)
     _caption(
         figure,
-        "A dot is an evaluation trajectory, seeds from left to right. Dark bars: the paper's mean ± standard "
-        "deviation. Gray: random and expert.",
+        "Dots: our evaluation trajectories, seeds from left to right. Solid: the means of our training runs. Hollow: "
+        "those of the paper's. Gray: random and expert.",
     )
     return figure
 
@@ -232,9 +249,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     figure = Figure(figsize=(1.6 * max(columns, 2) + 0.3, 1.5 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (task, curve) in zip(panels, curves.items(), strict=False):
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        _levels(axes, task, baselines)
         bins = np.arange(len(curve)) // max(1, math.ceil(len(curve) / POINTS))
         averaged = curve.groupby(bins).mean()
         axes.plot(averaged["steps"] / 1e6, averaged["return_mean"], color=EXPERT_COLOR, linewidth=1.2)
@@ -286,6 +301,18 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
     return figure
 
 
+def _short(name: str) -> str:
+    """Return a method's heading as it fits under a column: a lambda alone."""
+    return name.replace("GAIL λ = ", "λ = ").replace(f" ({UNPUBLISHED})", "*")
+
+
+def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
+    """Draw our random policy's and our expert's return as thin lines, where they are known."""
+    for level in ("random_mean", "expert_mean"):
+        if math.isfinite(value := baselines[level].get(task, math.nan)):
+            axes.axhline(value, color=LEVEL_COLOR, linewidth=0.8, zorder=0)
+
+
 def _sizes(rows: pd.DataFrame) -> list[int]:
     """Return the demonstration sizes in order; 0 only where there is no other."""
     sizes = sorted(int(size) for size in rows["trajectories"].unique())
@@ -293,10 +320,15 @@ def _sizes(rows: pd.DataFrame) -> list[int]:
 
 
 def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same."""
+    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same.
+
+    Args:
+        seeds: Of every dot, (number,).
+        number: 0 leaves the dots in the middle of their seed's place.
+    """
     unique, position = np.unique(seeds, return_inverse=True)
     width = 0.64 / max(len(unique), 1)
-    spread = (np.arange(number) * 0.618034) % 1 - 0.5  # golden ratio: even, and not random
+    spread = (np.arange(number) * 0.618034) % 1 - 0.5 if number else 0.0  # golden ratio: even, and not random
     return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
 
 
@@ -345,11 +377,11 @@ def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
     joined = pd.concat(parts, axis=1)
     seeds = curves.groupby(key[:2])["run"].nunique()
     found = {}
-    for (method, size), rows in joined.groupby(level=key[:2]):
+    for (name, size), rows in joined.groupby(level=key[:2]):
         bins = np.arange(len(rows)) // max(1, math.ceil(len(rows) / POINTS))
         binned = rows.groupby(bins).mean()
         binned.columns = [f"{quantity}_{side}" for side, quantity in binned.columns]
-        found[str(method), int(size)] = binned.assign(seeds=seeds[method, size], steps=binned["steps_mean"] / 1e6)
+        found[str(name), int(size)] = binned.assign(seeds=seeds[name, size], steps=binned["steps_mean"] / 1e6)
     return found
 
 

@@ -9,6 +9,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gailbench.paper import unpublished_results
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
@@ -59,8 +61,8 @@ class Results:
 
     Attributes:
         runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN where the algorithm
-            has none), of_paper (whether its settings are in the paper's grid, or it was added to that table), the
-            two hashes, and folder (None for an added run).
+            has none), of_paper (whether its settings are in the paper's grid or the authors' unpublished
+            runs, or it was added to that table), the two hashes, and folder (None for an added run).
         returns: One row per evaluation trajectory: run, return.
         remarks: What was left out, and why.
     """
@@ -315,6 +317,13 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
 
 
+@cache
+def unpublished_weights(task: str) -> tuple[float, ...]:
+    """Return the entropy weights of GAIL that the authors ran on a task and the paper does not print."""
+    cells = unpublished_results()
+    return tuple(sorted(cells.loc[cells["task"] == task, "entropy_weight"].unique()))
+
+
 def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, Any] | None:
     """Return what spec.json must hold if these settings are in the paper's grid; None if they are not.
 
@@ -324,7 +333,8 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
     weights: dict[str, float | None] = {"paper": None}
     if algorithm == "gail":
         weights = {"paper": 0.0}
-        weights |= {f"entropy_weight-{w:g}": w for w in (task.entropy_weights if task else ()) if w}
+        known = (*(task.entropy_weights if task else ()), *unpublished_weights(task_name))
+        weights |= {f"entropy_weight-{w:g}": w for w in known if w}
     if settings not in weights:
         return None
     if algorithm not in (*ALGORITHMS, CONSTANT):

@@ -14,15 +14,16 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gailbench.paper import published_baselines
+from gailbench.paper import published_baselines, published_runs
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
 from gailbench.report.controls import CONTROLS
 from gailbench.report.data import plain, records
+from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings, command, runs_of
-from gailbench.report.load import ADDED, DIAGNOSTICS
+from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
 from gailbench.report.styles import styles_of
-from gailbench.report.table import OTHER_COLUMNS
+from gailbench.report.table import OTHER_COLUMNS, cell_key
 from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import CONSTANT
 
@@ -159,6 +160,7 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
     scores = findings.scores.set_index("run")
     curves = {int(str(run)): _curve(curve) for run, curve in findings.curves.groupby("run")}
     paper = published_baselines()
+    paper_runs = {cell_key(of): means for of, means in published_runs().groupby(CELL, dropna=False)["mean"]}
     cells = []
     for number, cell in findings.table.iterrows():
         runs = runs_of(cell, findings.results.runs)
@@ -173,6 +175,8 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
                 "paper_mean": _short(cell["paper_mean"]),
                 "paper_std": _short(cell["paper_std"]),
                 "paper_score": _short(cell["paper_normalized_mean"]),
+                "paper_runs": [_short(mean) for mean in paper_runs.get(cell_key(cell[CELL]), ())],
+                "failures": failures_text(cell),
                 "difference": [_short(cell[key]) for key in ("difference", "low", "high")],
                 "command": command(cell, runs),
                 "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),

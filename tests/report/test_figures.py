@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from gailbench.paper import published_runs
 from gailbench.report import figures
 from gailbench.report.load import load_curves, load_results
 from gailbench.report.table import paper_table, run_scores
@@ -111,6 +112,23 @@ def test_long_curves_are_averaged_to_what_a_panel_shows(
     (gail,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "GAIL"]
     assert list(gail.get_ydata()[:2]) == [300, 800]  # of iterations 1 to 5, 6 to 10
     assert len(gail.get_ydata()) == 100
+
+
+def test_strips_set_the_papers_runs_beside_ours(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
+    for seed in (0, 1):
+        write_run(task="reacher", algorithm="bc", trajectories=4, seed=seed, returns=[-10.0 - seed, -12.0 - seed])
+    loaded = load_results(results)
+    table, scores = paper_table(loaded, baselines), run_scores(loaded, baselines)
+    returns = loaded.returns.merge(scores.drop(columns="mean"), on="run").merge(loaded.runs[["run", "seed"]], on="run")
+    figure = figures.strips_figure("reacher", table, returns, baselines)
+    (axes,) = figure.axes
+    dots, ours, paper = axes.collections[:3]
+    assert len(dots.get_offsets()) == 4
+    assert list(np.asarray(ours.get_offsets())[:, 1]) == [-11, -12]
+    theirs = published_runs().query("task == 'reacher' and algorithm == 'bc' and trajectories == 4")["mean"]
+    assert list(np.asarray(paper.get_offsets())[:, 1]) == list(theirs)
+    assert len(np.asarray(paper.get_facecolor())) == 0  # hollow
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["BC", "λ = 0", "λ = 0.001", "λ = 0.01"]
 
 
 def test_drawing_leaves_the_users_matplotlib_settings_alone(

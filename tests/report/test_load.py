@@ -122,13 +122,13 @@ def test_a_spec_that_disagrees_with_its_folder_is_skipped(
     assert reason in loaded.remarks[1]
 
 
-def test_only_reacher_has_several_entropy_weights_in_the_paper(results: Path, write_run: WriteRun) -> None:
+def test_only_reacher_has_several_entropy_weights_of_the_authors(results: Path, write_run: WriteRun) -> None:
     for task in ("reacher", "walker"):
         for settings in ("paper", "entropy_weight-0.001", "entropy_weight-0.01", "entropy_weight-0.1"):
             write_run(task=task, settings=settings)
     runs = load_results(results).runs
     of_paper = runs[runs["of_paper"]]
-    assert sorted(of_paper.loc[of_paper["task"] == "reacher", "entropy_weight"]) == [0, 0.001, 0.01]
+    assert sorted(of_paper.loc[of_paper["task"] == "reacher", "entropy_weight"]) == [0, 0.001, 0.01, 0.1]
     assert sorted(of_paper.loc[of_paper["task"] == "walker", "entropy_weight"]) == [0]
 
 

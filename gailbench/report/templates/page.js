@@ -214,6 +214,7 @@
     const [difference, low, high] = cell.difference;
     const lines = [`Ours ${spread(cell.mean, cell.std)} (normalized ${format(cell.score)}), ${cell.seeds} seed${cell.seeds === 1 ? "" : "s"} x ${cell.seeds ? Math.round(cell.episodes / cell.seeds) : 0} trajectories`];
     if (cell.paper_mean !== null) lines.push(`Paper ${spread(cell.paper_mean, cell.paper_std)} (normalized ${format(cell.paper_score)}), ${cell.training_runs} training run${cell.training_runs === 1 ? "" : "s"}`);
+    if (cell.failures) lines.push(`Runs under half of the median run: ${cell.failures} (Fisher's exact test)`);
     if (difference !== null) lines.push(`Difference ${format(difference)}, 95 % interval ${low === null ? "unknown" : `${format(low)} to ${format(high)}`}`);
     return lines;
   }
