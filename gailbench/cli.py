@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gailbench import __version__
+from gailbench.formats import FORMATS as REPORT_FORMATS
 from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS, Task
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_ERROR, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
-REPORT_FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
 EXIT_CODES = """\b
 Exit codes: 0 all asked for is done; 1 an error, named in one line; 2 wrong usage;
 3 finished, but some runs failed; 130 interrupted after saving."""
@@ -641,7 +641,7 @@ def _cores() -> int:
     "formats",
     type=CommaList(_one_of("format", REPORT_FORMATS), "F,..."),
     default=",".join(REPORT_FORMATS),
-    help="What to write; png and svg are the figures.",
+    help="What to write; png, svg and pdf are the figures.",
 )
 @click.option(
     "--add",

@@ -20,11 +20,10 @@ from cli_helpers import Finished, call, launch
 
 import gailbench
 from gailbench import demonstrations, experts
-from gailbench.cli import REPORT_FORMATS, cli
+from gailbench.cli import cli
 from gailbench.experts.recipes import RECIPES
 from gailbench.paper import published_baselines
 from gailbench.policy import read_policy
-from gailbench.report import FORMATS
 from gailbench.report.markdown import BEGIN, END
 from gailbench.tasks import ALGORITHMS, TASKS, Task
 from gailbench.training import CURVE_COLUMNS
@@ -355,10 +354,6 @@ def test_report_writes_what_is_asked_for(ran: tuple[Path, Finished], tmp_path: P
         refused = call("report", *options, wrong, word)
         assert refused.code in (1, 2)
         assert word in refused.err
-
-
-def test_the_formats_of_the_command_are_those_of_the_report() -> None:
-    assert REPORT_FORMATS == FORMATS
 
 
 def test_show_prints_one_run(ran: tuple[Path, Finished]) -> None:
