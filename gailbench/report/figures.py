@@ -422,7 +422,8 @@ def _straight(place: NDArray[np.float64]) -> NDArray[np.float64]:
 def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
     """Return per method and size: steps in millions, seeds, and of every quantity the mean over seeds and a band.
 
-    The band of the return goes from the lowest to the highest seed; that of a diagnostic, which jumps, is the middle half.
+    The band of the return goes from the lowest to the highest seed; that of a diagnostic, which jumps, is the middle
+    half.
 
     Rows are averages of consecutive iterations, run by run: what a panel can show, in a tenth of the file.
     """

@@ -28,6 +28,7 @@ from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import CONSTANT
 
 POINTS = 60  # of a curve; a panel is a few hundred pixels wide
+SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses what stands before it
 QUANTITIES = ("return_mean", *DIAGNOSTICS)
 WORDS = {
     "matches": "matches the paper",
@@ -60,9 +61,10 @@ def page(findings: Findings) -> str:
     layout = text.blocks(findings.table, tasks)
     return environment.get_template("page.html").render(
         style=raw("page.css"),
-        script=raw("page.js"),
+        scripts=[raw(name) for name in SCRIPTS],
         findings=findings,
         blocks=[_block(block) for block in layout],
+        absent=_absent(layout),
         tasks=tasks,
         algorithms=list(findings.table["algorithm"].drop_duplicates()),
         styles=_styles(names),
@@ -72,6 +74,7 @@ def page(findings: Findings) -> str:
         iqm=_estimates(findings.across.iqm),
         improvement=_estimates(findings.across.improvement),
         controls=_controls(findings),
+        uncontrolled=list(findings.controls.loc[findings.controls["mean"].isna(), "task"].drop_duplicates()),
         others=[
             {
                 **row,
@@ -95,11 +98,23 @@ def _block(block: text.Block) -> dict[str, Any]:
             {
                 "task": row.task,
                 "trajectories": row.trajectories,
+                "absent": _is_absent(row),
                 "cells": [None if cell is None else _cell(cell) for cell in row.cells],
             }
             for row in block.rows
         ],
     }
+
+
+def _is_absent(row: text.Row) -> bool:
+    """Return whether a row has no runs of ours."""
+    return not any(cell is not None and cell["seeds"] for cell in row.cells)
+
+
+def _absent(layout: list[text.Block]) -> dict[str, Any]:
+    """Return how many rows have no runs of ours, and their tasks."""
+    rows = [row for block in layout for row in block.rows if _is_absent(row)]
+    return {"number": len(rows), "tasks": list(dict.fromkeys(row.task for row in rows))}
 
 
 def _cell(cell: pd.Series) -> dict[str, Any]:
@@ -146,6 +161,7 @@ def _controls(findings: Findings) -> list[dict[str, Any]]:
             "paper": text.mean_and_std(row["paper_mean"], row["paper_std"]),
         }
         for row in _rows(findings.controls)
+        if not math.isnan(row["mean"])
     ]
 
 
