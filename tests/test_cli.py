@@ -350,7 +350,7 @@ def test_report_writes_what_is_asked_for(ran: tuple[Path, Finished], tmp_path: P
     assert "cartpole,mine,,1,1,1,150" in (tmp_path / "out" / "table.csv").read_text()
     assert "mine" in readme.read_text()
     assert "mine" in finished.out
-    for wrong, word in (("--format", "pdf"), ("--add", "nowhere.csv"), ("--readme", "nowhere.md")):
+    for wrong, word in (("--format", "eps"), ("--add", "nowhere.csv"), ("--readme", "nowhere.md")):
         refused = call("report", *options, wrong, word)
         assert refused.code in (1, 2)
         assert word in refused.err

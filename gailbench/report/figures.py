@@ -45,6 +45,8 @@ DIAGNOSTIC_ROWS = (
     ("Entropy\n(nats)", "entropy"),
 )
 FIXED_VIEWS = {"expert_accuracy": (-0.05, 1.05), "policy_accuracy": (-0.05, 1.05), "jensen_shannon": (-0.03, 0.72)}
+LETTERS_PER_INCH = 13.5  # of 9 points
+FAR_BELOW = 5  # times the way from random to expert; returns further below random get a logarithmic axis
 POINTS = 60  # of a curve; a panel is fewer pixels wide than a run has iterations
 _SCORE_CAPTION = (
     "Solid: ours, with a bar from the lowest to the highest seed. Hollow: the paper's. Gray lines: random (0) and "
@@ -148,7 +150,14 @@ def curves_figure(
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     lowest_first = sorted(colors, key=lambda name: (name, 0) not in summaries)  # a control's line covers no method's
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
-    figure = Figure(figsize=(0.8 + 0.95 * max(len(sizes), 3), 2.8 + 0.75 * len(panel_rows)), layout="constrained")
+    width = 0.8 + 0.95 * max(len(sizes), 4)
+    handles = [
+        Line2D([], [], color=color, label=name.replace(f" ({UNPUBLISHED})", "*")) for name, color in colors.items()
+    ]
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    legend_rows = math.ceil(len(handles) / max(1, int(LETTERS_PER_INCH * width / (longest + 6))))
+    height = 2.6 + 0.2 * legend_rows + 0.75 * len(panel_rows)
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(
         1 + len(panel_rows),
         len(sizes),
@@ -170,19 +179,24 @@ def curves_figure(
                 label = f"{name}, {quantity.replace('_', ' ')}"
                 _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], label)
     panels[0, 0].set_ylabel("True return\nper episode")
+    _return_axis(panels[0, 0], task, curves["return_mean"], baselines)
     for row, (label, quantity) in enumerate(panel_rows, start=1):
         panels[row, 0].set_ylabel(label, fontsize=8)
         if quantity in FIXED_VIEWS:
             panels[row, 0].set_ylim(*FIXED_VIEWS[quantity])
     for axes in panels.flatten():
         axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(3 if panel_rows else 5))
+        if axes.get_yscale() == "linear":
+            axes.yaxis.set_major_locator(MaxNLocator(3 if panel_rows else 5))
         axes.tick_params(labelsize=8)
     figure.align_ylabels(panels[:, 0])
-    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
-    columns = math.ceil(len(handles) / math.ceil(len(handles) / 5))  # rows as long as each other
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.2, handlelength=1.5, title=task
+        handles=handles,
+        loc="outside upper center",
+        ncols=math.ceil(len(handles) / legend_rows),
+        columnspacing=1.2,
+        handlelength=1.5,
+        title=task,
     )
     caption = "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert."
     if panel_rows:
@@ -211,7 +225,7 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
     paper = paper.assign(method=pd.Series([heading(*cell) for cell in headings], index=paper.index, dtype="str"))
     sizes = _sizes(returns)
     styles = styles_of(table["method"].unique())
-    figure = Figure(figsize=(0.8 + 1.0 * max(len(sizes), 3), 3.2), layout="constrained")
+    figure = Figure(figsize=(0.8 + 1.0 * max(len(sizes), 4), 3.2), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
         axes.set_title(f"{size} traj.")
@@ -243,9 +257,11 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
                 linewidths=0.7,
                 zorder=3,
             )
-        axes.set_xticks(range(len(styles)), [_short(name) for name in styles], rotation=60, fontsize=9)
+        names = [_short(name) for name in styles]
+        axes.set_xticks(range(len(styles)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
         axes.set_xlim(-0.6, len(styles) - 0.4)
     panels[0].set_ylabel("True return of an episode")
+    _return_axis(panels[0], task, returns["return"], baselines)
     figure.suptitle(task, fontsize=10)
     _caption(
         figure,
@@ -331,6 +347,14 @@ def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
     for level in ("random_mean", "expert_mean"):
         if math.isfinite(value := baselines[level].get(task, math.nan)):
             axes.axhline(value, color=LEVEL_COLOR, linewidth=0.8, zorder=0)
+
+
+def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFrame) -> None:
+    """Make an axis of returns logarithmic where some lie far below the random policy's: reacher's with lambda 0.1."""
+    random, expert = baselines["random_mean"].get(task, math.nan), baselines["expert_mean"].get(task, math.nan)
+    if returns.min() < random - FAR_BELOW * abs(expert - random):
+        axes.set_yscale("symlog", linthresh=max(abs(random), abs(expert)))
+        axes.set_ylim(top=expert + 0.3 * abs(expert - random))
 
 
 def _sizes(rows: pd.DataFrame) -> list[int]:
@@ -493,6 +517,5 @@ def _outside_view(table: pd.DataFrame) -> str:
 
 def _caption(figure: Figure, text: str, axis: str = "") -> None:
     """Write the label of the horizontal axes, if they share one, and the caption below it."""
-    letters_per_inch = 13.5
-    caption = textwrap.fill(text, int(letters_per_inch * figure.get_figwidth()))
+    caption = textwrap.fill(text, int(LETTERS_PER_INCH * figure.get_figwidth()))
     figure.supxlabel(f"{axis}\n\n{caption}" if axis else caption, fontsize=9)
