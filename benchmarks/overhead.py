@@ -16,18 +16,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from gailbench import demonstrations, experts, grid, runs
+from gailbench import demonstrations, experts
+from gailbench.algorithms import get_algorithm
 from gailbench.plumbing.computing import prepare_process
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy, policy_bytes
+from gailbench.runs import grid
+from gailbench.runs.execute import make_learner
+from gailbench.runs.folder import EPISODES, evaluation_csv
+from gailbench.runs.spec import RunSpec, make_spec
 from gailbench.tasks import get_task
-from gailbench.training import CURVE_COLUMNS, CheckpointFile, Training, curve_csv
+from gailbench.training import CheckpointFile, Training, curve_csv
 
 EVERY = 300.0
 TASKS = ("cartpole", "acrobot", "mountaincar", "hopper")
@@ -47,10 +51,10 @@ def checkpoints(folder: Path, rounds: int = 5) -> None:
     task = get_task("hopper")
     policy, digest = experts.load(task)
     demos = demonstrations.sample(task, policy, digest, 4, 0)
-    spec = runs.make_spec(task, "gail", 4, 0, demos)
-    learner = runs.make_learner(spec, task, demos.subset(4, task.keep_every))
+    spec = make_spec(task, "gail", 4, 0, demos)
+    learner = make_learner(spec, demos)
     training = Training(learner, spec.iterations)
-    checkpoint = CheckpointFile(folder / "checkpoint.safetensors", asdict(spec), EVERY)
+    checkpoint = CheckpointFile(folder / "checkpoint.safetensors", spec.as_json(), EVERY)
     # As at the end of a run, when the checkpoint is largest.
     row = learner.iterate()
     training.rows = [row] * spec.iterations
@@ -71,11 +75,7 @@ def checkpoints(folder: Path, rounds: int = 5) -> None:
 def complete_runs(results: Path) -> None:
     """Time `run` and `report` on a folder where everything is complete."""
     generator = np.random.default_rng(0)
-    jobs = [
-        job
-        for name in TASKS
-        for job in grid.plan(get_task(name), results, None, None, None, list(range(SEEDS)), None, None, None)
-    ]
+    jobs = [job for name in TASKS for job in grid.plan(get_task(name), grid.Request(results, seeds=range(SEEDS)))]
     policies = {name: experts.load(get_task(name))[0] for name in TASKS}
     for job in jobs:
         make_up(job.spec, results, policies[job.spec.task], generator)
@@ -97,23 +97,24 @@ def complete_runs(results: Path) -> None:
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def make_up(spec: runs.RunSpec, results: Path, like: Policy, generator: np.random.Generator) -> None:
+def make_up(spec: RunSpec, results: Path, like: Policy, generator: np.random.Generator) -> None:
     """Write the files of a complete run."""
     folder = spec.folder(results)
     folder.mkdir(parents=True)
     policy = Policy(
         like.observation_dim, like.action_dim, like.discrete, (100, 100), generator=stream(spec.seed, "policy")
     )
-    every = get_task(spec.task).bc_validate_every if spec.algorithm == "bc" else 1
+    algorithm, names = get_algorithm(spec.algorithm), get_algorithm(spec.algorithm).columns
+    every = 1 if algorithm.takes_environment_steps else get_task(spec.task).bc_validate_every
     rows = [
-        {**dict(zip(CURVE_COLUMNS, generator.normal(size=len(CURVE_COLUMNS)), strict=True)), "iteration": k, "steps": k}
+        {**dict(zip(names, generator.normal(size=len(names)), strict=True)), "iteration": k}
         for k in range(every, spec.iterations + 1, every)
     ]
-    write_atomic(folder / "spec.json", json.dumps(asdict(spec), indent=2) + "\n")
-    write_atomic(folder / "curve.csv", curve_csv(rows))
+    write_atomic(folder / "spec.json", json.dumps(spec.as_json(), indent=2) + "\n")
+    write_atomic(folder / "curve.csv", curve_csv(rows, names))
     write_atomic(folder / "policy.safetensors", policy_bytes(policy))
-    returns, lengths = generator.normal(1000, 300, runs.EPISODES), generator.integers(1, 1000, runs.EPISODES)
-    write_atomic(folder / "evaluation.csv", runs.evaluation_csv(returns, lengths))
+    returns, lengths = generator.normal(1000, 300, EPISODES), generator.integers(1, 1000, EPISODES)
+    write_atomic(folder / "evaluation.csv", evaluation_csv(returns, lengths))
 
 
 def gailbench(*arguments: str) -> None:

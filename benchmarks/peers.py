@@ -23,7 +23,7 @@ import numpy as np
 
 from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
-from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.bench import rate, steps_of_iteration
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.computing import prepare_process
@@ -75,7 +75,7 @@ def main() -> None:
 def time_ours(task: Task, pairs: Pairs, rounds: int) -> list[float]:
     """Return steps per second of GAIL iterations at the paper's batch, after a first one."""
     reward = Gail(pairs, task.reward_sign, stream(0, "reward"))
-    learner = Learner(task, reward, LoopSettings(batch=task.batch), 0, pairs.observations, THREADS)
+    learner = RewardLearner(task, reward, LoopSettings(batch=task.batch), 0, pairs.observations, THREADS)
     return [rate(lambda: steps_of_iteration(learner)) for _ in range(rounds + 1)][1:]
 
 

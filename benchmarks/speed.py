@@ -148,7 +148,7 @@ def floors(speeds: list[Speed]) -> None:
 def arithmetic(task: Task) -> tuple[float, float]:
     """Return the floating-point operations of the matrix products, and the tanh evaluations, of one iteration of GAIL
     at the paper's settings, without halvings of the steps."""
-    observation_dim, action_dim, _ = dimensions(task.environment, task.horizon)
+    observation_dim, action_dim, _ = dimensions(task)
     settings = LoopSettings(batch=task.batch)
     hidden = settings.hidden
     pairs, region = task.batch, settings.policy_region

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from gailbench import demonstrations, experts
 from gailbench.algorithms.gail import Gail
-from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.networks import LEAKY_SLOPE
 from gailbench.plumbing.computing import prepare_process
 from gailbench.plumbing.streams import stream
@@ -93,18 +93,18 @@ def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> 
     )
 
 
-def bench_learner(task: Task, threads: int, batch: int | None = None) -> Learner:
+def bench_learner(task: Task, threads: int, batch: int | None = None) -> RewardLearner:
     """Return a GAIL run on the smallest demonstrations, past its first iteration, whose policy acts as the task's
     expert does, or as an untrained policy where there is none."""
     settings = LoopSettings(batch=batch or task.batch)
     expert = experts.load(task)[0] if task.name in experts.shipped() else None
-    shape = expert or make_physics(task.environment, task.horizon, 1)
+    shape = expert or make_physics(task.environment, task.horizon, 1, task.kwargs)
     policy = Policy(shape.observation_dim, shape.action_dim, shape.discrete, generator=stream(0, "policy"))
     if expert is not None:
         policy = embed(expert, settings.hidden)
     trajectories = task.sizes[0]
     pairs = demonstrations.sample(task, policy, "", trajectories, 0).subset(trajectories, task.keep_every)
-    learner = Learner(
+    learner = RewardLearner(
         task, Gail(pairs, task.reward_sign, stream(0, "reward")), settings, 0, pairs.observations, threads
     )
     learner.policy = policy
@@ -119,7 +119,7 @@ def rate(work: Callable[[], int]) -> float:
     return steps / (time.perf_counter() - started)
 
 
-def steps_of_iteration(learner: Learner) -> int:
+def steps_of_iteration(learner: RewardLearner) -> int:
     """Do one iteration; return the steps it made."""
     before = learner.steps
     learner.iterate()

@@ -9,7 +9,7 @@ import hashlib
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from gailbench.tasks import Task
 if TYPE_CHECKING:
     from gailbench.policy import Policy
 
-FORMAT = 1
+# 2: with the hash of the content. Files of format 1 have none, and are nobody's but their owner's.
+FORMAT = 2
+FORMATS = (1, FORMAT)
 
 # What reading a damaged or foreign archive can raise: a flipped bit may hit any part of the zip format, or of an
 # array's header, which NumPy reads as Python source.
@@ -53,6 +55,12 @@ _ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("final_observations", "f", (2,)),
     ("offsets", "i", (1,)),
 )
+
+
+# What is no part of the content.
+_LABELS = ("task", "num_actions", "expert_sha256", "seed", "stated_sha256")
+_TYPES = {"observations": np.float32, "rewards": np.float64, "lengths": np.int64, "terminated": np.bool_}
+_TYPES |= {"truncated": np.bool_, "final_observations": np.float32, "offsets": np.int64}
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class Demonstrations:
         truncated: (K,) bool, it reached the time limit.
         final_observations: (K, O) float32, what the last action led to.
         offsets: (K,) int64, the first pair that a subsample keeps, in [0, k): fixed once for all runs and sizes.
+        stated_sha256: The hash that the file says its content has, empty where it says none.
     """
 
     task: str
@@ -106,6 +115,12 @@ class Demonstrations:
     truncated: NDArray[np.bool_]
     final_observations: NDArray[np.float32]
     offsets: NDArray[np.int64]
+    stated_sha256: str = ""
+
+    @property
+    def genuine(self) -> bool:
+        """Whether the content is what `sample` wrote: labels alone would say so of an edited file too."""
+        return self.stated_sha256 == self.sha256()
 
     @property
     def trajectories(self) -> int:
@@ -176,7 +191,7 @@ class Demonstrations:
     def _sha256(self) -> str:
         digest = hashlib.sha256()
         for field in fields(self):
-            if field.name not in ("task", "num_actions", "expert_sha256", "seed"):
+            if field.name not in _LABELS:
                 # Not as one bytes object: humanoid's would be two copies of 330 MB.
                 digest.update(np.ascontiguousarray(getattr(self, field.name)).ravel().view(np.uint8).data)
         return digest.hexdigest()
@@ -188,6 +203,8 @@ class Demonstrations:
             GailbenchError: The file cannot be written.
         """
         content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        content["sha256"] = np.asarray(self.sha256() if self.stated_sha256 else "")
+        del content["stated_sha256"]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open_atomic(path) as file:
@@ -210,7 +227,7 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
     last = (batch.lengths - 1, np.arange(trajectories))
     final_observations = np.empty((trajectories, batch.end_observations.shape[1]), dtype=np.float32)
     final_observations[np.nonzero(batch.done)[1]] = batch.end_observations
-    return Demonstrations(
+    sampled = Demonstrations(
         task=task.name,
         num_actions=policy.action_dim,
         expert_sha256=expert_sha256,
@@ -224,6 +241,7 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
         final_observations=final_observations,
         offsets=stream(seed, f"offsets/{task.name}").integers(task.keep_every, size=trajectories),
     )
+    return replace(sampled, stated_sha256=sampled.sha256())
 
 
 def read(path: Path) -> Demonstrations:
@@ -242,24 +260,36 @@ def read(path: Path) -> Demonstrations:
             f"{path} is not a readable demonstrations file ({first_line(error)}); "
             "sample it again with 'gailbench demos sample'"
         ) from None
-    missing = {"format", *(f.name for f in fields(Demonstrations))} - set(content)
+    missing = {"format", *(f.name for f in fields(Demonstrations) if f.name != "stated_sha256")} - set(content)
     if missing:
         raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")
     try:
-        if (version := int(content.pop("format"))) != FORMAT:
+        if (version := int(content.pop("format"))) not in FORMATS:
             raise GailbenchError(f"{path} has demonstrations format {version}; this version reads {FORMAT}")
         scalars: dict[str, Any] = {
             "task": str(content.pop("task")),
             "num_actions": int(content.pop("num_actions")),
             "expert_sha256": str(content.pop("expert_sha256")),
             "seed": int(content.pop("seed")),
+            "stated_sha256": str(content.pop("sha256", "")),
         }
         arrays: dict[str, Any] = {f.name: content[f.name] for f in fields(Demonstrations) if f.name not in scalars}
-        demonstrations = Demonstrations(**scalars, **arrays)
-        check(demonstrations)
-    except (ValueError, TypeError) as error:
+        check(Demonstrations(**scalars, **arrays))
+        demonstrations = Demonstrations(**scalars, **_typed(arrays))
+    except (ValueError, TypeError, OverflowError) as error:
         raise GailbenchError(f"demonstrations in {path} are damaged: {first_line(error)}") from None
     return demonstrations
+
+
+def _typed(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays in the types and the byte order that everything computes in, so that equal numbers have one hash."""
+    actions = np.int64 if arrays["actions"].ndim == 1 else np.float32
+    return {
+        name: np.ascontiguousarray(values, dtype=_TYPES.get(name, actions)).astype(
+            _TYPES.get(name, actions), copy=False
+        )
+        for name, values in arrays.items()
+    }
 
 
 def check(demonstrations: Demonstrations) -> None:
@@ -281,8 +311,9 @@ def check(demonstrations: Demonstrations) -> None:
     if not len(d.lengths):
         raise ValueError("there is no trajectory")
     pairs, trajectories = len(d.observations), len(d.lengths)
-    if (d.lengths < 1).any() or int(d.lengths.sum()) != pairs:
-        raise ValueError(f"lengths sum to {d.lengths.sum()}, but there are {pairs} observations")
+    total = sum(int(length) for length in d.lengths.tolist())  # in NumPy the sum might wrap around
+    if (d.lengths < 1).any() or total != pairs:
+        raise ValueError(f"lengths sum to {total}, but there are {pairs} observations")
     for name, expected in (
         ("actions", pairs),
         ("rewards", pairs),
@@ -298,10 +329,12 @@ def check(demonstrations: Demonstrations) -> None:
             f"final_observations have {d.final_observations.shape[1:]} numbers, observations {d.observations.shape[1:]}"
         )
     for name in ("observations", "actions", "rewards", "final_observations"):
-        finite = np.isfinite(getattr(d, name))
+        # In the type that they are used in: 1e39 is infinite there.
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(getattr(d, name).astype(np.float64 if name == "rewards" else np.float32, copy=False))
         if not finite.all():
             row = int(np.argwhere(~finite)[0][0])
-            raise ValueError(f"{name} holds a non-finite number in row {row}")
+            raise ValueError(f"{name} holds a number in row {row} that is not finite, or too large for float32")
     if d.discrete and not ((d.actions >= 0) & (d.actions < d.num_actions)).all():
         raise ValueError(f"actions must lie in 0 to {d.num_actions - 1}")
     if not d.discrete and d.actions.shape[1] != d.num_actions:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -194,6 +194,11 @@ class Policy(nn.Module):
         """Mean entropy of the action distributions that the outputs (B, A) stand for."""
         return float(self.distribution.entropy(torch.from_numpy(output), self.log_std).mean())
 
+    @property
+    def finite(self) -> bool:
+        """Whether all it is made of are finite numbers."""
+        return all(bool(np.isfinite(values).all()) for values in self.state().values())
+
     def configuration(self) -> dict[str, Any]:
         """What `Policy(**configuration)` needs to be made again."""
         return {
@@ -240,8 +245,12 @@ def read_policy(path: Path) -> Policy:
     """
     arrays, configuration = checkpoints.read(path, "policy")
     try:
+        if configuration["activation"] not in get_args(Activation):
+            raise ValueError(f"unknown activation '{configuration['activation']}'")
         policy = Policy(**{**configuration, "hidden": tuple(configuration["hidden"])})
         policy.load_state(arrays)
-    except (KeyError, TypeError, ValueError) as error:
+        if not policy.finite:
+            raise ValueError("it has weights that are not finite numbers")
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise GailbenchError(f"policy in {path} is damaged: {error}") from None
     return policy

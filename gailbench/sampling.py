@@ -122,7 +122,8 @@ class Sampler:
 
     def __init__(self, task: Task, num_envs: int, generator: np.random.Generator) -> None:
         self.generator = generator
-        self.simulator = Simulator(make_physics(task.environment, task.horizon, num_envs), task.horizon, generator)
+        physics = make_physics(task.environment, task.horizon, num_envs, task.kwargs)
+        self.simulator = Simulator(physics, task.horizon, generator)
 
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes with the policy's samples (or modes), side by side from a common start.

@@ -1,16 +1,21 @@
-"""The paper's nine tasks: every number that belongs to a task stands in this table and nowhere else.
+"""Tasks: the paper's nine, whose every number stands in this table and nowhere else, and those of one's own.
 
-Source: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the settings that the authors' runs used.
+Source of the nine: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the settings that the authors' runs used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
 
-from gailbench.plumbing.errors import GailbenchError, nearest
+from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 
 RewardSign = Literal["positive", "negative"]
+Named = tuple[tuple[str, Any], ...]
 ALGORITHMS = ("bc", "fem", "gtal", "gail")
 CONSTANT = "constant"  # a control of ours: TRPO on a constant reward, without demonstrations
 
@@ -34,6 +39,9 @@ class Task:
         training_runs: Training runs behind each of the paper's cells.
         algorithms: Columns of the paper's table.
         entropy_weights: GAIL's policy entropy weights (lambda) in the paper's table.
+        kwargs: Keyword arguments of `gymnasium.make`, as (name, value).
+        settings: Settings that differ from the algorithms' defaults, as (name, value): ("gail.learning_rate", 0.003).
+        expert: Settings of its expert's training, as (name, value); see `gailbench.experts.recipes.Recipe`.
     """
 
     name: str
@@ -50,6 +58,9 @@ class Task:
     training_runs: int
     algorithms: tuple[str, ...] = ALGORITHMS
     entropy_weights: tuple[float, ...] = (0.0,)
+    kwargs: Named = ()
+    settings: Named = ()
+    expert: Named = ()
 
 
 def _classic(name: str, environment: str, keep_every: int, reward_sign: RewardSign) -> Task:
@@ -123,8 +134,17 @@ TASKS: dict[str, Task] = {
 }
 
 
+# Names by which people know the paper's tasks: "Hopper-v5", "Hopper", "HalfCheetah".
+ALIASES = {
+    alias.casefold(): name
+    for name, task in TASKS.items()
+    for alias in (task.environment, task.environment.partition("-v")[0])
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
 def get_task(name: str) -> Task:
-    """Return the task of that short name.
+    """Return the paper's task of that short name.
 
     Raises:
         GailbenchError: No such task; the message names the nearest one.
@@ -132,3 +152,145 @@ def get_task(name: str) -> Task:
     if name not in TASKS:
         raise GailbenchError(f"unknown task '{name}'{nearest(name, TASKS)}")
     return TASKS[name]
+
+
+def find_task(name: str) -> Task:
+    """Return one of the paper's tasks by its name or Gymnasium id, or a task of one's own by TOML file or Gymnasium id.
+
+    Raises:
+        GailbenchError: There is no such task, or the file does not describe one.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if name.casefold() in ALIASES:
+        return TASKS[ALIASES[name.casefold()]]
+    if name.endswith(".toml"):
+        return task_from_file(Path(name))
+    if "-v" in name or "/" in name or ":" in name:
+        return own_task(name)
+    raise GailbenchError(
+        f"unknown task '{name}'{nearest(name, TASKS)}; your own is a Gymnasium id (Pendulum-v1) or a .toml file"
+    )
+
+
+def own_task(environment: str, values: Mapping[str, Any] | None = None) -> Task:
+    """Return a task over any Gymnasium id; what is not given has defaults by its horizon.
+
+    By default the horizon is the environment's own time limit (1,000 without one), about 50 pairs of a demonstrated
+    trajectory are kept, 25 trajectories are sampled, and the sizes are the paper's for MuJoCo.
+
+    Raises:
+        GailbenchError: Gymnasium does not know the id.
+    """
+    given = dict(values or {})
+    horizon = int(given.get("horizon") or _time_limit(environment))
+    sizes = tuple(given.get("sizes") or (4, 11, 18, 25))
+    defaults: dict[str, Any] = {
+        "name": environment.rpartition(":")[2].replace("/", "_"),
+        "horizon": horizon,
+        "sizes": sizes,
+        "demonstrations": max(sizes),
+        "keep_every": max(1, horizon // 50),
+        "batch": max(5_000, 10 * horizon),
+        "iterations": 300,
+        "bc_steps": 10_000,
+        "bc_validate_every": 500,
+        "reward_sign": "positive",
+        "training_runs": 0,
+    }
+    task = Task(environment=environment, **{**defaults, **given})
+    if not _NAME.fullmatch(task.name):
+        raise GailbenchError(
+            f"'{task.name}' cannot be the name of a task: letters, digits, dots, dashes and underscores, at most 80"
+        )
+    if task.name in TASKS:
+        raise GailbenchError(f"'{task.name}' is the name of one of the paper's tasks; give your own another")
+    return task
+
+
+def _time_limit(environment: str) -> int:
+    import gymnasium
+
+    try:
+        module, _, _ = environment.rpartition(":")
+        if module:
+            __import__(module)
+        spec = gymnasium.spec(environment.rpartition(":")[2])
+    except gymnasium.error.Error:
+        known = [name for name in gymnasium.registry if name not in ("GymV21Environment-v0", "GymV26Environment-v0")]
+        raise GailbenchError(f"Gymnasium knows no environment '{environment}'{_near(environment, known)}") from None
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise GailbenchError(f"cannot import the module of '{environment}': {first_line(error)}") from None
+    return int(spec.max_episode_steps or 1_000)
+
+
+def _near(word: str, known: list[str]) -> str:
+    hint = nearest(word, known)
+    return hint if "did you mean" in hint else ""
+
+
+# What a task's file may hold: a field of `Task` under its own name, but for what only the paper's tasks have.
+_FILE_FIELDS = {field.name: field for field in fields(Task) if field.name != "training_runs"}
+_TABLES = ("kwargs", "settings", "expert")
+
+
+def task_from_file(path: Path) -> Task:
+    """Return the task that a TOML file describes; `environment` is obligatory, see docs/your-task.md.
+
+    Raises:
+        GailbenchError: The file cannot be read, or says something that no task has, or of another type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GailbenchError(f"cannot read the task {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None
+    for name in content:
+        if name not in _FILE_FIELDS:
+            raise GailbenchError(f"{path}: a task has no '{name}'{nearest(name, list(_FILE_FIELDS))}")
+    if not isinstance(content.get("environment"), str):
+        raise GailbenchError(f'{path}: environment is missing; it is a Gymnasium id, such as "Pendulum-v1"')
+    kinds = get_type_hints(Task)
+    values: dict[str, Any] = {"name": path.stem}
+    for name, value in content.items():
+        values[name] = _flat(value, path, name) if name in _TABLES else _field(value, kinds[name], path, name)
+    return own_task(values.pop("environment"), values)
+
+
+def _flat(table: Any, path: Path, name: str) -> Named:
+    """A TOML table as (name, value), nested names joined by dots where they are settings."""
+    if not isinstance(table, dict):
+        raise GailbenchError(f"{path}: {name} is {table!r}; it must be a table, [{name}]")
+    pairs: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if isinstance(value, dict) and name == "settings":
+            pairs += [(f"{key}.{inner}", content) for inner, content in _flat(value, path, name)]
+        else:
+            pairs.append((key, tuple(value) if isinstance(value, list) else value))
+    return tuple(sorted(pairs))
+
+
+def _field(value: Any, kind: Any, path: Path, name: str) -> Any:
+    """A value of a task's file in its field's type, in its range."""
+    number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**63
+    if kind is str:
+        good, wanted = isinstance(value, str) and bool(value), "text"
+    elif kind is int:
+        good, wanted = number, "a positive integer"
+    elif name == "reward_sign":
+        good, wanted = value in ("positive", "negative"), '"positive" or "negative"'
+    elif name == "sizes":
+        whole = isinstance(value, list) and bool(value)
+        good = whole and all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in value)
+        wanted = "a list of positive integers"
+    elif name == "entropy_weights":
+        whole = isinstance(value, list) and bool(value)
+        good = whole and all(isinstance(item, int | float) and 0 <= item < float("inf") for item in value)
+        wanted = "a list of numbers from 0"
+    else:
+        good = isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+        wanted = "a list of names"
+    if not good:
+        raise GailbenchError(f"{path}: {name} is {value!r}; it must be {wanted}")
+    return tuple(value) if isinstance(value, list) else value

@@ -6,8 +6,9 @@ file, so that a training that was killed and resumed ends with the bytes of one 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,29 +21,11 @@ from gailbench.plumbing.interrupts import Interrupted, interruptible
 from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
 
-CURVE_COLUMNS = (
-    "iteration",
-    "steps",
-    "episodes",
-    "return_mean",
-    "return_std",
-    "length_mean",
-    "length_std",
-    "reward_mean",
-    "discriminator_loss",
-    "expert_accuracy",
-    "policy_accuracy",
-    "jensen_shannon",
-    "kl",
-    "entropy",
-    "halvings",
-    "explained_variance",
-    "training_loss",
-    "validation_loss",
-)
 # Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
 # another one could not be continued to the bytes of an undisturbed training.
 ARITHMETIC = 8
+# Figures of a curve that need not exist: without variance there is none to explain.
+MAY_BE_UNDEFINED = ("explained_variance",)
 # A batch of eight episodes is a matter of luck: the best of a thousand such batches is the luckiest one.
 BEST_WINDOW = 10
 Row = dict[str, float]
@@ -130,6 +113,7 @@ class Training:
             except Interrupted:  # the open iteration is dropped
                 self._save(checkpoint, state)
                 raise
+            self._check_finite(row)
             self.rows.append(row)
             if sampled_by is not None and self._is_best():
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
@@ -143,6 +127,21 @@ class Training:
                 saved = now
             if stopping:
                 raise Interrupted
+
+    def _check_finite(self, row: Row) -> None:
+        """Check that the iteration led to numbers.
+
+        Raises:
+            GailbenchError: A loss, a return or a parameter is not finite.
+        """
+        wrong = [name for name in row if name not in MAY_BE_UNDEFINED and not math.isfinite(row[name])]
+        if not self.learner.policy.finite:
+            wrong.append("a parameter of the policy")
+        if wrong:
+            raise GailbenchError(
+                f"iteration {self.learner.iteration}: {wrong[0]} is not a finite number; look for huge numbers in the "
+                "demonstrations or the environment, or settings that are too large"
+            )
 
     @property
     def finished(self) -> bool:
@@ -203,6 +202,15 @@ class Training:
             raise GailbenchError(f"{checkpoint.path} is a damaged checkpoint ({first_line(error)})") from None
 
 
-def curve_csv(rows: list[Row]) -> str:
-    """Return a learning curve as CSV: the columns of `CURVE_COLUMNS`, empty where there is no figure."""
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).to_csv(index=False, lineterminator="\n")
+def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:
+    """Return a learning curve as CSV: these columns, empty where there is no figure.
+
+    Raises:
+        GailbenchError: A row has a figure that is not among the columns.
+    """
+    if undeclared := sorted({name for row in rows for name in row} - set(columns)):
+        raise GailbenchError(
+            f"the learning curve has a figure '{undeclared[0]}' that its algorithm does not declare; "
+            "add it to the diagnostics of the Algorithm"
+        )
+    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, lineterminator="\n")

@@ -55,7 +55,6 @@ def demos() -> Demonstrations:
         ((*RUN[:2], "cartpole,hoper"), ("'hoper'", "'hopper'")),
         ((*RUN[:2], "qqqq"), ("'qqqq'", "cartpole, acrobot, mountaincar")),
         (("expert", "train", "--task", "halfcheeta"), ("'halfcheeta'", "'halfcheetah'")),
-        (("demos", "sample", "--task", "all"), ("'all'",)),
         (("bench", "--task", "antt"), ("'antt'", "'ant'")),
         ((*RUN, "--algorithms", "bc,gial"), ("'gial'", "did you mean")),
         ((*RUN, "--sizes", "0"), ("--sizes", "0")),
@@ -214,7 +213,7 @@ def test_inconsistent_demonstrations_are_refused_by_name(kind: str, demos: Demon
     assert files_under(tmp_path) == before
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Demonstrations)])
+@pytest.mark.parametrize("field", [field.name for field in fields(Demonstrations) if field.name != "stated_sha256"])
 def test_a_demonstrations_file_that_lacks_a_field_is_refused(field: str, demos: Demonstrations, tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     content = {name.name: getattr(demos, name.name) for name in fields(Demonstrations) if name.name != field}
@@ -227,7 +226,7 @@ def test_non_finite_numbers_are_named_with_their_row(demos: Demonstrations, tmp_
     observations[17, 2] = np.nan
     replace(demos, observations=observations).write(tmp_path / "own.npz")
     finished = call(*TINY, "--demos", tmp_path / "own.npz", "--results", tmp_path / "results")
-    _assert_refused(finished, 1, "observations", "non-finite", "row 17")
+    _assert_refused(finished, 1, "observations", "not finite", "row 17")
     assert not (tmp_path / "results").exists()
 
 

@@ -20,13 +20,13 @@ from cli_helpers import Finished, call, launch
 
 import gailbench
 from gailbench import demonstrations, experts
+from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.cli import cli
 from gailbench.experts.recipes import RECIPES
 from gailbench.paper import published_baselines
 from gailbench.policy import read_policy
 from gailbench.report.markdown import BEGIN, END
 from gailbench.tasks import ALGORITHMS, TASKS, Task
-from gailbench.training import CURVE_COLUMNS
 
 TINY = ("--iterations", 2, "--batch", 1000)
 CARD_KEYS = {
@@ -122,9 +122,9 @@ def test_an_expert_card_says_what_it_scores_and_how_it_was_made(trained: tuple[P
 
 def test_an_experts_learning_curve_has_a_row_per_iteration(trained: tuple[Path, Finished]) -> None:
     curve = _rows((trained[0] / "own" / "cartpole.csv").read_text())
-    assert tuple(curve[0]) == CURVE_COLUMNS
+    assert tuple(curve[0]) == LOOP_COLUMNS
     assert [row["iteration"] for row in curve] == ["1", "2"]
-    assert all(row["discriminator_loss"] == "" and float(row["return_mean"]) > 0 for row in curve)
+    assert all(float(row["return_mean"]) > 0 for row in curve)
 
 
 def test_the_same_seed_trains_the_same_expert(trained: tuple[Path, Finished], tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_planning_runs_does_not_import_torch(sampled: tuple[Path, Finished], tmp
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "of simulation plus learning" in done.stderr
+    assert "about " in done.stderr
 
 
 def test_a_second_run_skips_what_is_complete(ran: tuple[Path, Finished]) -> None:
@@ -407,7 +407,7 @@ by_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        *("tasks", "run", "report", "show", "bench", "demos sample", "demos show"),
+        *("tasks check", "config show", "run", "report", "show", "bench", "demos sample", "demos show"),
         *("expert train", "expert list", "expert evaluate", "expert random"),
     }
 

@@ -322,6 +322,8 @@ class TestFiles:
 
     def test_files_that_lack_an_array_are_refused(self, tmp_path):
         for field in fields(Demonstrations):
+            if field.name == "stated_sha256":  # files of the first format have none
+                continue
             store(tmp_path / "demos.npz", **{field.name: None})
             assert f"lacks {field.name}" in refusal(tmp_path / "demos.npz")
         store(tmp_path / "demos.npz", format=None)
@@ -340,7 +342,7 @@ class TestFiles:
         values = getattr(d, name).copy()
         values[2] = number
         replace(d, **{name: values}).write(tmp_path / "demos.npz")
-        assert f"{name} holds a non-finite number in row 2" in refusal(tmp_path / "demos.npz")
+        assert f"{name} holds a number in row 2 that is not finite" in refusal(tmp_path / "demos.npz")
 
     @pytest.mark.parametrize("lengths", [(5, 1, 7, 4), (5, 1, 7, 2), (5, 1, 7), (5, 0, 7, 4), (-5, 11, 7, 3), ()])
     def test_lengths_that_do_not_fit_are_refused(self, lengths, tmp_path):

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
 
-from gailbench import grid
 from gailbench.plumbing import checkpoints
+from gailbench.runs import grid
 from gailbench.tasks import get_task
 
 CARTPOLE = get_task("cartpole")
@@ -83,7 +83,7 @@ def _checkpoint(results: Path, tmp_path: Path) -> Path:
 
 def _of_another_format(path: Path) -> None:
     content = path.read_bytes()
-    assert content.count(b'\\"format\\": 1') == 2  # the file's and the computation's
+    assert content.count(b'\\"format\\": 1') == 1  # the file's; the computation's is 2
     path.write_bytes(content.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
 
 
@@ -206,7 +206,9 @@ def test_damaged_standard_demonstrations_are_sampled_again(share: float, results
 
 
 def test_demonstrations_that_become_unreadable_fail_their_runs_only(results: Path) -> None:
-    jobs = grid.plan(CARTPOLE, results, None, [1], ["fem"], [0, 1], None, 400, 2)
+    jobs = grid.plan(
+        CARTPOLE, grid.Request(results, sizes=[1], algorithms=["fem"], seeds=[0, 1], batch=400, iterations=2)
+    )
     gone = grid.Job(jobs[0].spec, results / "gone.npz")
     from gailbench.engines import local
 

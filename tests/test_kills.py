@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from gailbench import demonstrations, experts, runs
+from gailbench import demonstrations, experts
 from gailbench.demonstrations import Demonstrations
 from gailbench.experts.recipes import RECIPES
 from gailbench.experts.train import train
 from gailbench.plumbing.computing import prepare_process
+from gailbench.runs import folder as folders
+from gailbench.runs.execute import execute
+from gailbench.runs.spec import make_spec
 from gailbench.tasks import get_task
 
 KILLS = 4  # of each kind
@@ -46,14 +49,14 @@ KINDS = (
 def carry_out(kind: Kind, demos: Demonstrations | None, folder: Path) -> None:
     """Do a training, or what is left of it, with a checkpoint at every iteration."""
     prepare_process(1)
-    runs.EPISODES = 5  # hopper's 50 take longer than its training here
+    folders.EPISODES = 5  # hopper's 50 take longer than its training here
     task = get_task(kind.task)
     if demos is None:
         recipe = replace(RECIPES[kind.task], iterations=kind.iterations, batch=1_000)
         train(task, recipe, folder / "expert.safetensors", lambda row: None, checkpoint_every=0)
     else:
-        spec = runs.make_spec(task, kind.algorithm, 2, 0, demos, batch=1_000, iterations=kind.iterations)
-        runs.execute(spec, demos, folder, checkpoint_every=0)
+        spec = make_spec(task, kind.algorithm, 2, 0, demos, batch=1_000, iterations=kind.iterations)
+        execute(spec, demos, folder, checkpoint_every=0)
 
 
 def results(kind: Kind, folder: Path) -> dict[str, bytes]:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gailbench.algorithms import GAIL, LOOP_COLUMNS
 from gailbench.algorithms.gail import Gail
-from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing import checkpoints
@@ -23,7 +24,7 @@ from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.tasks import Task, get_task
-from gailbench.training import ARITHMETIC, CURVE_COLUMNS, CheckpointFile, Training, curve_csv
+from gailbench.training import ARITHMETIC, CheckpointFile, Training, curve_csv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,12 +48,16 @@ def training_of(
     batch = 1_000 if task is CARTPOLE else 400
     settings = LoopSettings(batch=batch, hidden=(16, 16))
     if kind == "true":
-        learner = Learner(task, TrueReward(), settings, seed)
+        learner = RewardLearner(task, TrueReward(), settings, seed)
     else:
         expert = expert_pairs(task)
         gail = Gail(expert, task.reward_sign, stream(seed, "reward"))
-        learner = Learner(task, gail, settings, seed, expert.observations)
+        learner = RewardLearner(task, gail, settings, seed, expert.observations)
     return Training(learner, iterations, keep_best)
+
+
+def training_columns(kind: str) -> tuple[str, ...]:
+    return LOOP_COLUMNS if kind == "true" else GAIL.columns
 
 
 def as_bytes(state: dict[str, Any] | None) -> dict[str, bytes]:
@@ -88,7 +93,7 @@ def test_resumed_training_equals_uninterrupted_training(kind: str, task: Task, t
     assert as_bytes(sittings.learner.state()) == as_bytes(whole.learner.state())
     assert sittings.best_row == whole.best_row
     assert as_bytes(sittings.best) == as_bytes(whole.best)
-    assert curve_csv(sittings.rows) == curve_csv(whole.rows)
+    assert curve_csv(sittings.rows, training_columns(kind)) == curve_csv(whole.rows, training_columns(kind))
 
 
 def test_training_killed_between_saves_goes_on_from_the_last_one(tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ class Recorder:
 
 def recorded(direction: float, iterations: int) -> tuple[Training, Recorder]:
     reward: Reward = Recorder(direction)
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(16, 16)), 0)
+    learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(16, 16)), 0)
     return Training(learner, iterations, keep_best=True), reward
 
 
@@ -233,6 +238,8 @@ def test_ten_successive_batches_decide_and_of_equals_the_later_ones() -> None:
 
         def __init__(self, returns: list[float]) -> None:
             self.returns, self.iteration, self.policy = returns, 0, self
+
+        finite = True  # of the policy, which it is too
 
         def state(self) -> dict[str, np.ndarray]:
             return {"iteration": np.array([self.iteration])}
@@ -330,20 +337,26 @@ def test_checkpoint_file_round_trip(tmp_path: Path) -> None:
 
 
 def test_curve_has_one_column_per_figure_and_empty_cells_for_none() -> None:
-    text = curve_csv([{"iteration": 1, "return_mean": 2.5}, {"iteration": 2, "return_mean": float("nan")}])
+    columns = ("iteration", "steps", "episodes", "return_mean")
+    text = curve_csv([{"iteration": 1, "return_mean": 2.5}, {"iteration": 2, "return_mean": float("nan")}], columns)
     header, *lines = text.splitlines()
-    assert header.split(",") == list(CURVE_COLUMNS)
-    assert lines[0].split(",")[:4] == ["1", "", "", "2.5"]
-    assert lines[1].split(",")[:4] == ["2", "", "", ""]
+    assert header.split(",") == list(columns)
+    assert lines[0].split(",") == ["1", "", "", "2.5"]
+    assert lines[1].split(",") == ["2", "", "", ""]
 
 
-@pytest.mark.parametrize("kind", ["true", "gail"])
-def test_every_figure_of_a_row_has_its_column(kind: str) -> None:
+def test_a_figure_that_the_algorithm_does_not_declare_is_an_error_and_not_dropped() -> None:
+    with pytest.raises(GailbenchError, match="'surprise'"):
+        curve_csv([{"iteration": 1, "surprise": 2.5}], ("iteration",))
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("true", LOOP_COLUMNS), ("gail", GAIL.columns)])
+def test_every_figure_of_a_row_has_its_column(kind: str, columns: tuple[str, ...]) -> None:
     training = training_of(kind, iterations=1)
     training.run(None, lambda _: None)
     row = training.rows[0]
-    assert set(row) <= set(CURVE_COLUMNS)
-    header, line = curve_csv(training.rows).splitlines()
+    assert set(row) <= set(columns)
+    header, line = curve_csv(training.rows, columns).splitlines()
     cells = dict(zip(header.split(","), line.split(","), strict=True))
     for name, value in row.items():
         assert_allclose(float(cells[name]), value)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.networks import MLP, assign, flatten
 from gailbench.policy import Policy
@@ -729,7 +729,7 @@ def test_value_function_knows_valid_pairs_only(
 
 
 def test_trpo_balances_the_pole_within_15_iterations() -> None:
-    learner = Learner(get_task("cartpole"), TrueReward(), LoopSettings(batch=5_000), seed=0)
+    learner = RewardLearner(get_task("cartpole"), TrueReward(), LoopSettings(batch=5_000), seed=0)
     returns = [learner.iterate()["return_mean"] for _ in range(15)]
     assert returns[0] < 40
     assert max(returns) > 150
@@ -739,7 +739,7 @@ def test_trpo_balances_the_pole_within_15_iterations() -> None:
 def test_time_limit_ends_the_problem_in_training_too() -> None:
     """A task whose episodes always reach a short limit: the values learned are those of the steps left."""
     task = replace(get_task("mountaincar"), horizon=10)
-    learner = Learner(task, TrueReward(), LoopSettings(batch=2_000, gamma=1.0, hidden=(16,)), seed=0)
+    learner = RewardLearner(task, TrueReward(), LoopSettings(batch=2_000, gamma=1.0, hidden=(16,)), seed=0)
     for _ in range(40):
         learner.iterate()
     values = learner._value.predict(np.full((10, 2), [-0.5, 0.0], np.float32), np.arange(10))

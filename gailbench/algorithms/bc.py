@@ -7,13 +7,13 @@ first snapshot is that after one step, not the untrained policy: few pairs can m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gailbench.algorithms import Assignment
 from gailbench.demonstrations import Pairs
 from gailbench.networks import Adam, objective_gradient
 from gailbench.plumbing.state import State, join, part
@@ -26,16 +26,12 @@ class BcSettings:
     """Settings of behavioral cloning; the defaults are the paper's.
 
     Attributes:
-        steps: Gradient steps.
-        validate_every: Gradient steps between two validations.
         learning_rate: Adam's.
         batch: Pairs per gradient step.
         training_fraction: Of the pairs; the others validate.
         hidden: Hidden widths.
     """
 
-    steps: int
-    validate_every: int
     learning_rate: float = 1e-3
     batch: int = 128
     training_fraction: float = 0.7
@@ -47,6 +43,8 @@ class BehavioralCloning:
 
     Args:
         expert: The demonstrated pairs.
+        steps: Gradient steps.
+        validate_every: Gradient steps between two validations.
         settings: See there.
         generator: Draws the split, the batches and the initial weights.
 
@@ -55,8 +53,11 @@ class BehavioralCloning:
         iteration: Gradient steps taken.
     """
 
-    def __init__(self, expert: Pairs, settings: BcSettings, generator: np.random.Generator) -> None:
+    def __init__(
+        self, expert: Pairs, steps: int, validate_every: int, settings: BcSettings, generator: np.random.Generator
+    ) -> None:
         self.settings, self._generator = settings, generator
+        self._steps, self._validate_every = steps, validate_every
         self.policy = Policy(
             expert.observations.shape[1],
             expert.num_actions,
@@ -83,8 +84,8 @@ class BehavioralCloning:
         settings, policy = self.settings, self.policy
         observations, actions = self._training
         # The first validation follows the first step; from then on they are at multiples.
-        every = settings.validate_every
-        end = min((self.iteration // every + 1) * every, settings.steps) if self.iteration else 1
+        every = self._validate_every
+        end = min((self.iteration // every + 1) * every, self._steps) if self.iteration else 1
         losses = []
         for _ in range(self.iteration, end):
             rows = torch.from_numpy(self._generator.integers(len(actions), size=settings.batch))
@@ -99,14 +100,9 @@ class BehavioralCloning:
             "validation_loss": validation_loss,
             "entropy": self._entropy(),
         }
-        if self.iteration == settings.steps:
+        if self.iteration == self._steps:
             policy.load_state(self._best_policy)
         return row
-
-    def train(self) -> Iterator[dict[str, float]]:
-        """Iterate to the end; yield the rows."""
-        while self.iteration < self.settings.steps:
-            yield self.iterate()
 
     def state(self) -> State:
         """Return everything the next step depends on."""
@@ -155,3 +151,14 @@ class BehavioralCloning:
 
     def _entropy(self) -> float:
         return self.policy.mean_entropy(self.policy.network.evaluate(self._validation[0]).numpy())
+
+
+def make(assignment: Assignment) -> BehavioralCloning:
+    """Behavioral cloning's learner."""
+    return BehavioralCloning(
+        assignment.expert,
+        assignment.iterations,
+        assignment.task.bc_validate_every,
+        assignment.settings,
+        assignment.stream("bc"),
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.algorithms import Assignment
+from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.algorithms.reward import FixedReward
 from gailbench.sampling import Batch
 from gailbench.tasks import RewardSign
@@ -17,9 +19,14 @@ from gailbench.tasks import RewardSign
 class Constant(FixedReward):
     """1 for every pair, or -1 where the task's rewards are negative."""
 
-    def __init__(self, expert: object, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+    def __init__(self, reward_sign: RewardSign) -> None:
         self._value = 1.0 if reward_sign == "positive" else -1.0
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Rewards (T, N)."""
         return np.full(batch.rewards.shape, self._value)
+
+
+def make(assignment: Assignment) -> RewardLearner:
+    """The control's learner."""
+    return imitate(assignment, Constant(assignment.task.reward_sign))

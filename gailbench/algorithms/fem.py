@@ -12,7 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.algorithms import Assignment
 from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
@@ -60,3 +62,9 @@ def unit_ball(difference: NDArray[np.float64]) -> NDArray[np.float64]:
     """The w of the unit ball with the largest w . difference, (D,)."""
     norm = np.linalg.norm(difference)
     return difference / norm if norm > 0 else difference
+
+
+def make(assignment: Assignment) -> RewardLearner:
+    """FEM's learner."""
+    reward = Fem(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
+    return imitate(assignment, reward)

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from gailbench.algorithms import Assignment
+from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.demonstrations import Pairs
 from gailbench.networks import MLP, Adam, Standardizer, assign, flatten, objective_gradient
 from gailbench.plumbing.state import State, join, part
@@ -151,3 +153,9 @@ class Gail:
 def _entropy(logits: Tensor) -> Tensor:
     """Entropy of Bernoulli(sigmoid(logit)), elementwise."""
     return softplus(logits) - logits * torch.sigmoid(logits)
+
+
+def make(assignment: Assignment) -> RewardLearner:
+    """GAIL's learner."""
+    reward = Gail(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"), assignment.settings)
+    return imitate(assignment, reward)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.algorithms import Assignment
 from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
@@ -59,3 +61,9 @@ class Gtal:
 def worst(shortfall: NDArray[np.float64]) -> int:
     """Index of the largest entry of (shortfall, -shortfall), shortfall (D,) = expert's mean - policy's."""
     return int(np.concatenate((shortfall, -shortfall)).argmax())
+
+
+def make(assignment: Assignment) -> RewardLearner:
+    """GTAL's learner."""
+    reward = Gtal(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
+    return imitate(assignment, reward)

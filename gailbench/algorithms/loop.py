@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.algorithms import Assignment
 from gailbench.algorithms.reward import Reward
 from gailbench.networks import Activation
 from gailbench.plumbing.state import State, join, part
@@ -54,7 +55,7 @@ class LoopSettings:
     value_region: TrustRegion = field(default_factory=TrustRegion)
 
 
-class Learner:
+class RewardLearner:
     """A policy, its value function, its reward and its environments, trained one iteration at a time.
 
     Args:
@@ -184,3 +185,9 @@ class Learner:
 
     def _streams(self) -> list[np.random.Generator]:
         return [*self._generators, self._update_generator]
+
+
+def imitate(assignment: Assignment, reward: Reward) -> RewardLearner:
+    """Return the learner of an algorithm that is this loop with a reward of its own."""
+    observations = None if assignment.pairs is None else assignment.pairs.observations
+    return RewardLearner(assignment.task, reward, assignment.loop, assignment.seed, observations)

@@ -17,13 +17,15 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
-from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
-from gailbench.plumbing.interrupts import StopSignals
+from gailbench.plumbing.interrupts import STOP, StopSignals
+from gailbench.runs.folder import folder_of
+from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
 
 # Seconds: how long workers may take to save before they are killed, and between two attempts at a locked run.
 GRACE = 8.0
 LOCKED_PAUSE = 2.0
-_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+# A terminal or a batch system sends these to the workers too, which only the parent may stop.
+_PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def execute(
@@ -34,7 +36,7 @@ def execute(
     checkpoint_every: float = 300.0,
     deadline: float = float("inf"),
 ) -> Outcome:
-    """Carry out jobs in worker processes; SIGINT, SIGTERM or the deadline save checkpoints and return.
+    """Carry out jobs in worker processes; a signal or the deadline save checkpoints and return.
 
     A run that fails does not stop the others. One whose worker is killed by the system is taken up once more from
     its checkpoint. One that another process is at is left to it, and tried again until it is complete or free.
@@ -61,6 +63,9 @@ def execute(
                 queue.waiting.clear()
                 for worker in pool:
                     worker.process.terminate()
+                    if worker.process.pid is not None:  # one that was stopped must go on to save
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(worker.process.pid, signal.SIGCONT)
             if time.monotonic() > kill_at:
                 for worker in pool:
                     worker.process.kill()
@@ -84,7 +89,7 @@ def execute(
                 if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by us
                     if event.job in killed:
                         event = replace(event, kind="failed", message=f"{event.message}, twice")
-                        keep_error(event.job.spec.folder(results), f"{event.message}\n")
+                        keep_error(folder_of(event.job.spec, results), f"{event.message}\n")
                     else:
                         killed.add(event.job)
                         queue.waiting.insert(0, event.job)
@@ -162,26 +167,30 @@ class _Worker:
 @contextlib.contextmanager
 def _inherited() -> Iterator[None]:
     """What a worker takes over when it starts: one thread, and signals that wait until it handles them."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # libraries read this when they are imported
+    # One thread, which libraries read when they are imported; and no imports from the current folder, where a user's
+    # own signal.py would stand in for the library's.
+    wanted = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     resource_tracker.ensure_running()  # when it starts, it unblocks these signals
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _work(connection: Connection, results: Path, checkpoint_every: float) -> None:
     """The worker's loop: ends when the pipe is closed or its job was interrupted."""
     with StopSignals() as signals:
-        # Ctrl-C reaches the whole process group, but the parent decides.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        for number in _PARENTS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
         from gailbench.plumbing.computing import prepare_process
 
         prepare_process(1)

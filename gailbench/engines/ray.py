@@ -16,10 +16,11 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
-from gailbench.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.interrupts import StopSignals
+from gailbench.runs.folder import RunFolder, folder_of
+from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
 
 CPUS = 1
 RETRIES = 5
@@ -37,7 +38,7 @@ def execute(
     checkpoint_every: float = 300.0,
     deadline: float = float("inf"),
 ) -> Outcome:
-    """Carry out jobs as Ray tasks; SIGINT, SIGTERM or the deadline save checkpoints and return.
+    """Carry out jobs as Ray tasks; a signal or the deadline save checkpoints and return.
 
     Args:
         jobs: What to do.
@@ -135,7 +136,7 @@ class _Driver:
             self._demonstrations[path],
             self._results,
             self._token,
-            _files(job.spec.folder(self._results)),
+            _files(folder_of(job.spec, self._results)),
             self._checkpoint_every,
         )
         self._open[reference] = job
@@ -143,7 +144,7 @@ class _Driver:
     def _result(self, reference: Any) -> Event:
         """Return how a task ended; files that it brings along are written."""
         job = self._open.pop(reference)
-        folder = job.spec.folder(self._results)
+        folder = folder_of(job.spec, self._results)
         try:
             event, files = self._ray.get(reference)
             _write_files(folder, files)
@@ -153,7 +154,7 @@ class _Driver:
             keep_error(folder, f"{error}\n")
             return Event(job, "failed", message=f"Ray gave it up: {first_line(error)}")
         except OSError as error:
-            return Event(job, "failed", message=f"cannot write {error.filename or folder}: {error.strerror}")
+            return Event(job, "failed", message=f"cannot write {error.filename or folder.path}: {error.strerror}")
         # Of two equal jobs the one that is known here.
         return Event(job, event.kind, event.row, event.message)
 
@@ -169,8 +170,8 @@ def _carry_out(
         if token.exists():
             return attempt(job, lambda: found, results, lambda event: None, lambda: signals.set, checkpoint_every), {}
         with tempfile.TemporaryDirectory(prefix="gailbench-") as temporary:
-            folder = job.spec.folder(Path(temporary))
-            folder.mkdir(parents=True)
+            folder = folder_of(job.spec, Path(temporary))
+            folder.path.mkdir(parents=True)
             _write_files(folder, files)
             event = attempt(
                 job, lambda: found, Path(temporary), lambda event: None, lambda: signals.set, checkpoint_every
@@ -178,21 +179,22 @@ def _carry_out(
             return event, _files(folder)
 
 
-def _files(folder: Path) -> Files:
+def _files(folder: RunFolder) -> Files:
     """Return the content of a run's files by name."""
-    if not folder.is_dir():
+    if not folder.path.is_dir():
         return {}
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "lock"}
+    paths = (path for path in folder.path.iterdir() if path.is_file() and path != folder.lock)
+    return {path.name: path.read_bytes() for path in paths}
 
 
-def _write_files(folder: Path, files: Files) -> None:
+def _write_files(folder: RunFolder, files: Files) -> None:
     """Write a run's files, the one that makes it complete last."""
     if not files:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in sorted(files, key=lambda name: (name == "evaluation.csv", name)):
-        write_atomic(folder / name, files[name])
-    if "evaluation.csv" in files:
-        for leftover in ("checkpoint.safetensors", "error.txt"):
-            if leftover not in files:
-                (folder / leftover).unlink(missing_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: (name == folder.evaluation.name, name)):
+        write_atomic(folder.path / name, files[name])
+    if folder.evaluation.name in files:
+        for leftover in (folder.checkpoint, folder.error):
+            if leftover.name not in files:
+                leftover.unlink(missing_ok=True)

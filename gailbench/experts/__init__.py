@@ -54,8 +54,40 @@ def shipped() -> list[str]:
     return [task for task in TASKS if (FOLDER / f"{task}.safetensors").exists()]
 
 
-def load(task: Task, path: Path | None = None) -> tuple[Policy, str]:
-    """Return an expert and the SHA-256 of its file: the task's shipped one, or that of a file.
+def default_path(task: Task, results: Path = Path("results")) -> Path:
+    """Return where a task's expert is: the paper's tasks' ship with the package, others stand in the results folder."""
+    folder = FOLDER if task.name in TASKS else results / "experts"
+    return folder / f"{task.name}.safetensors"
+
+
+def card_of(task: Task, results: Path) -> dict[str, Any] | None:
+    """Return the card of a task's expert, None if there is none.
+
+    Raises:
+        GailbenchError: It is damaged.
+    """
+    if task.name in TASKS:
+        return card(task.name)
+    path = default_path(task, results).with_suffix(".json")
+    return read_card(path) if path.exists() else None
+
+
+def check_exists(task: Task, results: Path) -> None:
+    """Check that a task has an expert.
+
+    Raises:
+        GailbenchError: It has none; the message says what makes one.
+    """
+    path = default_path(task, results)
+    if not path.exists():
+        raise GailbenchError(
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train --task {task.name}' trains one, "
+            "and --demos names demonstrations of your own"
+        )
+
+
+def load(task: Task, path: Path | None = None, results: Path = Path("results")) -> tuple[Policy, str]:
+    """Return an expert and the SHA-256 of its file: the task's own (see `default_path`), or that of a file.
 
     Raises:
         GailbenchError: There is none, the file is damaged, does not match its card, or is of another task's shape.
@@ -63,12 +95,8 @@ def load(task: Task, path: Path | None = None) -> tuple[Policy, str]:
     from gailbench.policy import read_policy  # imports torch, which takes a second
 
     if path is None:
-        path = FOLDER / f"{task.name}.safetensors"
-        if not path.exists():
-            raise GailbenchError(
-                f"no expert is shipped for '{task.name}'; 'gailbench expert train --task {task.name}' trains one, "
-                "and 'gailbench demos sample --expert FILE' samples it"
-            )
+        check_exists(task, results)
+        path = default_path(task, results)
     policy = read_policy(path)
     digest = sha256(path.read_bytes())
     card_path = path.with_suffix(".json")
@@ -90,7 +118,7 @@ def check_dimensions(task: Task, path: Path, observation_dim: int, action_dim: i
     Raises:
         GailbenchError: It does not; the message says what was expected.
     """
-    found, expected = (observation_dim, action_dim, discrete), dimensions(task.environment, task.horizon)
+    found, expected = (observation_dim, action_dim, discrete), dimensions(task)
     if found != expected:
         raise GailbenchError(f"{path} does not fit '{task.name}': it has {_words(found)}, expected {_words(expected)}")
 

@@ -8,11 +8,12 @@ its action noise decides which states the demonstrations cover; both change as a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.networks import Activation
+from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.tasks import Task
 
 
@@ -66,6 +67,29 @@ class Recipe:
     def course(self) -> dict[str, Any]:
         """What determines each iteration, as JSON: a training with another number of iterations begins the same."""
         return {name: value for name, value in self.settings().items() if name not in ("iterations", "level")}
+
+
+def recipe_for(task: Task) -> Recipe:
+    """Return the recipe of one of the paper's tasks, or an own task's: the defaults but for its file's [expert].
+
+    Raises:
+        GailbenchError: The file's table has something that no recipe has, or of another type.
+    """
+    if task.name in RECIPES:
+        return RECIPES[task.name]
+    recipe = Recipe(iterations=200, batch=task.batch, horizon=task.horizon)
+    given: dict[str, Any] = {}
+    known = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    for name, value in task.expert:
+        if name not in known:
+            raise GailbenchError(f"[expert] of '{task.name}' has '{name}'{nearest(name, list(known))}")
+        wanted = float if name == "level" else known[name]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise GailbenchError(f"[expert] of '{task.name}' has {name} = {value!r}; it must be {wanted.__name__}")
+        given[name] = value
+    return replace(recipe, **given)
 
 
 def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:

@@ -12,7 +12,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.algorithms.loop import Learner
+from gailbench.algorithms import LOOP_COLUMNS
+from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.experts import read_card
 from gailbench.experts.recipes import Recipe
@@ -25,10 +26,11 @@ from gailbench.plumbing.streams import stream
 from gailbench.plumbing.versions import command, versions
 from gailbench.policy import Policy, policy_bytes
 from gailbench.simulation.mujoco import log_warnings
-from gailbench.tasks import Task
+from gailbench.tasks import TASKS, Task
 from gailbench.training import CheckpointFile, Row, Training, curve_csv
 
 EPISODES = 50
+RANDOM_EPISODES = 200
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _train(
     stop: Callable[[], bool],
     checkpoint_every: float,
 ) -> dict[str, Any]:
-    learner = Learner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+    learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
     training = Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
     spec = {"task": task.name, "recipe": recipe.course()}
     training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
@@ -146,9 +148,9 @@ def _train(
     policy.load_state(training.best)
     content = policy_bytes(policy)
     best = training.rows[training.best_row]
-    paper = published_baselines().to_dict("index")[task.name]
     with interruptible():
         figures = measure(task, policy, recipe.seed)
+        ends = _published(task) if task.name in TASKS else {"random": measure_random(task, RANDOM_EPISODES, 0)}
     card = {
         "task": task.name,
         "environment": task.environment,
@@ -163,13 +165,18 @@ def _train(
         "settings": recipe.settings(),
         "versions": versions(),
         "command": command(),
-        "paper_mean": float(paper["expert_mean"]),
-        "paper_std": float(paper["expert_std"]),
+        **ends,
     }
     write_atomic(files.policy, content)
-    write_atomic(files.curve, curve_csv(training.rows))
+    write_atomic(files.curve, curve_csv(training.rows, LOOP_COLUMNS))
     write_atomic(files.card, json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _published(task: Task) -> dict[str, float]:
+    """What the paper's expert of this task makes."""
+    paper = published_baselines().to_dict("index")[task.name]
+    return {"paper_mean": float(paper["expert_mean"]), "paper_std": float(paper["expert_std"])}
 
 
 def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> dict[str, Any]:
@@ -193,7 +200,10 @@ def gymnasium_episodes(
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
     log_warnings()
-    env: Any = gymnasium.make(task.environment, max_episode_steps=task.horizon, disable_env_checker=True).unwrapped
+    made = gymnasium.make(
+        task.environment, max_episode_steps=task.horizon, disable_env_checker=True, **dict(task.kwargs)
+    )
+    env: Any = made.unwrapped
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)

@@ -1,12 +1,14 @@
 """Arrays and JSON in one safetensors file, without pickle, written whole or not at all: policies and checkpoints.
 
-Format: tensors by name; the header's metadata holds, under "gailbench", JSON with `format` (an integer), `kind` and
-`content`.
+Format: tensors by name; the header's metadata holds, under "gailbench", JSON with `format` (an integer), `kind`,
+`content`, and `sha256`, which names, types, shapes and bytes of the tensors and the content must have. Policies of
+earlier versions have none; a checkpoint without one is not continued.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.files import check_regular, write_atomic
 
 # Changes when what a file's content means, or the computation that it continues, changes.
 FORMAT = 1
@@ -27,9 +29,21 @@ KEY = "gailbench"
 
 def to_bytes(kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> bytes:
     """Return the file's bytes; equal input gives equal bytes."""
+    tensors = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     # One key only: safetensors writes several in random order.
-    header = json.dumps({"format": FORMAT, "kind": kind, "content": content}, sort_keys=True)
-    return save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, {KEY: header})
+    digest = _digest(tensors, content)
+    header = json.dumps({"format": FORMAT, "kind": kind, "content": content, "sha256": digest}, sort_keys=True)
+    return save(tensors, {KEY: header})
+
+
+def _digest(tensors: dict[str, NDArray[Any]], content: Any) -> str:
+    """SHA-256 of everything in a file that means something."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def write(path: Path, kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> None:
@@ -45,25 +59,23 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     """Return arrays and content of a file of that kind ("policy", "checkpoint").
 
     Raises:
-        GailbenchError: The file is missing, truncated, foreign, or of another format.
+        GailbenchError: The file is missing, truncated, foreign, changed, or of another format.
     """
-    with _opened(path, kind) as (stream, content):
-        return {name: stream.get_tensor(name) for name in stream.keys()}, content  # noqa: SIM118
-
-
-def damage(path: Path, kind: str) -> str | None:
-    """Say why a file is not a whole one of that kind and format, without reading its arrays; None if it is."""
-    try:
-        with _opened(path, kind):
-            return None
-    except GailbenchError as error:
-        return str(error)
+    with _opened(path, kind) as (stream, header):
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        content, expected = header["content"], header.get("sha256")
+        if expected is None and kind == "checkpoint":
+            raise GailbenchError(f"{path} is a checkpoint without a checksum; remove it to start anew")
+        if expected is not None and expected != _digest(tensors, content):
+            raise GailbenchError(f"{path} is damaged: its content does not have the checksum that it was written with")
+        return tensors, content
 
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Open a file; every error becomes a GailbenchError that names it."""
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="numpy") as stream:
             header = json.loads((stream.metadata() or {}).get(KEY, "{}"))
             if header.get("kind") != kind:
@@ -72,8 +84,16 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
                 raise GailbenchError(
                     f"{path} has format {header.get('format')}; this version of gailbench reads format {FORMAT}"
                 )
-            yield stream, header["content"]
+            yield stream, header
     except FileNotFoundError:
         raise GailbenchError(f"no {kind} file at {path}") from None
-    except (OSError, safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError,
+        safetensors.SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise GailbenchError(f"{path} is not a readable {kind} file ({first_line(error)})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -43,6 +44,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` as `open_atomic` does, with its errors."""
     with open_atomic(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def check_regular(path: Path) -> None:
+    """Check that a path that exists is a file that can be read to its end: a pipe or a device may wait for ever.
+
+    Raises:
+        OSError: It is something else, or cannot be looked at.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def check_writable(folder: Path) -> None:

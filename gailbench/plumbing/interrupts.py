@@ -1,4 +1,4 @@
-"""Stopping cleanly: SIGINT and SIGTERM end long work where it can be taken up again."""
+"""Stopping cleanly: signals end long work where it can be taken up again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+# Control-C; a batch system's end, its warnings before it, a vanished terminal, a limit of processor time.
+STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
 
 class Interrupted(Exception):
     """The work was asked to stop; the same call continues it."""
 
 
 class StopSignals:
-    """While entered, SIGINT and SIGTERM set a flag, and end what is `interruptible` at once.
+    """While entered, the signals of `STOP` set a flag, and end what is `interruptible` at once.
+
+    One that the process was started to ignore stays ignored, as `nohup` has it for SIGHUP.
 
     Attributes:
         set: Whether one of them came.
@@ -26,7 +31,9 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         global _entered
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue
             # Outside the main thread signals cannot be handled; whoever calls from there stops in another way.
             with contextlib.suppress(ValueError):
                 self._before[number] = signal.signal(number, self._stop)

@@ -67,7 +67,8 @@ class Lock:
 
     def _open(self) -> int:
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            # A link that somebody laid there is not followed: what it points to would be overwritten.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             holder = _holder(descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,7 +98,9 @@ class Lock:
     def _touched_lately(self, descriptor: int) -> bool:
         # Both times are the file system's own: clocks of two machines differ.
         with tempfile.TemporaryFile(dir=self.path.parent) as now:
-            return os.fstat(now.fileno()).st_mtime - os.fstat(descriptor).st_mtime < STALE
+            age = os.fstat(now.fileno()).st_mtime - os.fstat(descriptor).st_mtime
+        # From the future by more than that, its time says nothing of whether its holder lives.
+        return -STALE < age < STALE
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):

@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 
-from gailbench.formats import FIGURE_FORMATS, FORMATS
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
 from gailbench.report.data import table_json
@@ -28,6 +27,7 @@ from gailbench.report.load import CELL, add_results, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS
+from gailbench.report_formats import FIGURE_FORMATS, FORMATS
 
 Drawing = tuple[Any, ...]
 MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves

@@ -31,7 +31,7 @@ DIAGNOSTICS = (
     "kl",
     "entropy",
 )
-SPEC_FORMAT = 1
+SPEC_FORMATS = (1, 2)
 ADDED = "added"  # the settings of runs from a file of --add
 ADDED_COLUMNS = ("task", "algorithm", "trajectories", "seed", "episode", "return")
 
@@ -297,8 +297,9 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise Damaged("spec.json is not JSON") from error
     if not isinstance(spec, dict):
         raise Damaged("spec.json is not a JSON object")
-    if spec.get("format") != SPEC_FORMAT:
-        raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {SPEC_FORMAT}")
+    if spec.get("format") not in SPEC_FORMATS:
+        known = " and ".join(map(str, SPEC_FORMATS))
+        raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {known}")
     for partition, value in _partitions(folder).items():
         if str(spec.get(partition)) != value:
             raise Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")

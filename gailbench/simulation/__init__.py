@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.tasks import Named, Task
+
 MUJOCO = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Reacher-v5")
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 
@@ -152,13 +154,14 @@ def make(environment: str, horizon: int, num_envs: int, generator: np.random.Gen
     return simulator
 
 
-def estimate_steps_per_second(environment: str, horizon: int, seconds: float = 0.3) -> float:
+def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:
     """Return a quick estimate of how fast this machine simulates, for plans: random actions, one thread."""
     generator = np.random.default_rng(0)
-    simulator = make(environment, horizon, 25, generator)
+    simulator = Simulator(make_physics(task.environment, task.horizon, 25, task.kwargs), task.horizon, generator)
+    simulator.restart()
     shape = (simulator.num_envs, simulator.action_dim)
-    steps, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
+    steps, started = 0, time.process_time()
+    while (elapsed := time.process_time() - started) < seconds:
         actions = generator.integers(shape[1], size=shape[0]) if simulator.discrete else generator.normal(size=shape)
         simulator.step(actions)
         steps += simulator.num_envs
@@ -166,22 +169,26 @@ def estimate_steps_per_second(environment: str, horizon: int, seconds: float = 0
 
 
 @cache
-def dimensions(environment: str, horizon: int) -> tuple[int, int, bool]:
+def dimensions(task: Task) -> tuple[int, int, bool]:
     """Return O, A (discrete: the number of actions) and whether actions are discrete."""
-    physics = make_physics(environment, horizon, 1)
+    physics = make_physics(task.environment, task.horizon, 1, task.kwargs)
     return physics.observation_dim, physics.action_dim, physics.discrete
 
 
-def make_physics(environment: str, horizon: int, num_envs: int) -> Physics:
-    """Return the fastest physics for that Gymnasium id."""
-    if environment in MUJOCO:
+def make_physics(environment: str, horizon: int, num_envs: int, kwargs: Named = ()) -> Physics:
+    """Return the fastest physics for that Gymnasium id; one with keyword arguments of its own goes through Gymnasium.
+
+    Raises:
+        GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
+    """
+    if environment in MUJOCO and not kwargs:
         from gailbench.simulation.mujoco import MujocoPhysics
 
         return MujocoPhysics(environment, num_envs)
-    if environment in CLASSIC:
+    if environment in CLASSIC and not kwargs:
         from gailbench.simulation.classic import ClassicPhysics
 
         return ClassicPhysics(environment, num_envs)
     from gailbench.simulation.gymnasium import GymnasiumPhysics
 
-    return GymnasiumPhysics(environment, num_envs, horizon)
+    return GymnasiumPhysics(environment, num_envs, horizon, kwargs)

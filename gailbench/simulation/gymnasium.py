@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.tasks import Named
 
 
 class GymnasiumPhysics:
     """N copies of an environment with vector observations and a Box or Discrete action space."""
 
-    def __init__(self, environment: str, num_envs: int, horizon: int) -> None:
+    def __init__(self, environment: str, num_envs: int, horizon: int, kwargs: Named = ()) -> None:
         import gymnasium
         from gymnasium.vector import AutoresetMode
 
@@ -24,12 +25,13 @@ class GymnasiumPhysics:
                 vectorization_mode=gymnasium.VectorizeMode.SYNC,
                 vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
                 max_episode_steps=horizon,
+                **dict(kwargs),
             )
         except gymnasium.error.UnregisteredEnv:
             hint = nearest(environment, gymnasium.registry)
             hint = hint if "did you mean" in hint else ""
             raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-        except (gymnasium.error.Error, ImportError) as error:
+        except (gymnasium.error.Error, ImportError, TypeError) as error:
             raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:

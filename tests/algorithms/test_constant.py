@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cli_helpers import call
 
@@ -17,7 +16,7 @@ from gailbench.algorithms.constant import Constant
 @pytest.mark.parametrize(("sign", "value"), [("positive", 1.0), ("negative", -1.0)])
 def test_the_reward_is_the_signs_at_every_pair(sample_batch: Callable[..., Any], sign: str, value: float) -> None:
     _, batch = sample_batch("cartpole", envs=3, steps=4)
-    reward = Constant(None, sign, np.random.default_rng(0))
+    reward = Constant(sign)
     assert reward.reward(batch).shape == batch.rewards.shape
     assert (reward.reward(batch) == value).all()
     assert reward.fit(batch) == {}

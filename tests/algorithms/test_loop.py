@@ -17,7 +17,7 @@ from gailbench.algorithms import loop
 from gailbench.algorithms.fem import Fem
 from gailbench.algorithms.gail import Gail
 from gailbench.algorithms.gtal import Gtal
-from gailbench.algorithms.loop import Learner, LoopSettings
+from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.streams import stream
@@ -56,9 +56,9 @@ def reward_of(kind: str, task: Task, seed: int) -> Reward:
     return made(expert_pairs(task), task.reward_sign, stream(seed, "reward"))
 
 
-def learner_of(task: Task, batch: int, kind: str, seed: int = 0, threads: int = 1, **settings: Any) -> Learner:
+def learner_of(task: Task, batch: int, kind: str, seed: int = 0, threads: int = 1, **settings: Any) -> RewardLearner:
     observations = None if kind == "true" else expert_pairs(task).observations
-    return Learner(
+    return RewardLearner(
         task,
         reward_of(kind, task, seed),
         LoopSettings(batch=batch, hidden=(16, 16), **settings),
@@ -68,7 +68,7 @@ def learner_of(task: Task, batch: int, kind: str, seed: int = 0, threads: int = 
     )
 
 
-def everything(learner: Learner) -> dict[str, bytes]:
+def everything(learner: RewardLearner) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in learner.state().items()}
 
 
@@ -178,7 +178,7 @@ def test_reward_steps_the_policy_before_it_is_fitted_and_the_value_function_afte
     spied: dict[str, list[Any]],
 ) -> None:
     reward = FakeReward()
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
+    learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     rows = [learner.iterate() for _ in range(3)]
     assert reward.calls == ["reward", "fit", "reward"] * 3
     for index in range(3):
@@ -203,14 +203,14 @@ def test_policy_steps_between_the_two_rewards(monkeypatch: pytest.MonkeyPatch) -
         return StepOutcome(False, 0, 0.0, 0.0)
 
     monkeypatch.setattr(loop, "policy_step", step)
-    Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0).iterate()
+    RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0).iterate()
     assert reward.calls == ["reward", "step", "fit", "reward"]
 
 
 @BY_TASK
 def test_entropy_bonus_enters_the_advantages_only(task: Task, batch: int, spied: dict[str, list[Any]]) -> None:
     reward = FakeReward()
-    row = Learner(task, reward, LoopSettings(batch=batch, entropy_weight=0.25, hidden=(8,)), 0).iterate()
+    row = RewardLearner(task, reward, LoopSettings(batch=batch, entropy_weight=0.25, hidden=(8,)), 0).iterate()
     sampled = reward.batches[0]
     with_bonus = sampled.rows(spied["generalized_advantages"][0][0])
     assert_allclose(with_bonus, 1.0 - 0.25 * sampled.rows(sampled.log_probabilities), rtol=1e-6)
@@ -222,13 +222,13 @@ def test_entropy_bonus_enters_the_advantages_only(task: Task, batch: int, spied:
 
 def test_without_entropy_weight_there_is_no_bonus(spied: dict[str, list[Any]]) -> None:
     reward = FakeReward()
-    Learner(HOPPER, reward, LoopSettings(batch=400, hidden=(8,)), 0).iterate()
+    RewardLearner(HOPPER, reward, LoopSettings(batch=400, hidden=(8,)), 0).iterate()
     assert_array_equal(reward.batches[0].rows(spied["generalized_advantages"][0][0]), 1.0)
 
 
 def test_advantages_use_the_settings_and_values_before_the_fit(spied: dict[str, list[Any]]) -> None:
     settings = LoopSettings(batch=1_000, gamma=0.9, gae_lambda=0.8, hidden=(8,))
-    learner = Learner(CARTPOLE, TrueReward(), settings, 0)
+    learner = RewardLearner(CARTPOLE, TrueReward(), settings, 0)
     learner.iterate()
     _, values, done, gamma, lam = spied["generalized_advantages"][0]
     assert (gamma, lam) == (0.9, 0.8)
@@ -252,7 +252,7 @@ def test_paper_settings_are_the_default() -> None:
 
 def test_the_policy_steps_on_standardized_advantages(spied: dict[str, list[Any]]) -> None:
     settings = LoopSettings(batch=1_000, hidden=(8,))
-    Learner(CARTPOLE, TrueReward(), settings, 0).iterate()
+    RewardLearner(CARTPOLE, TrueReward(), settings, 0).iterate()
     _, batch, advantages, _, region = spied["policy_step"][0]
     raw = batch.rows(loop.generalized_advantages(*spied["generalized_advantages"][0]))
     assert_allclose(advantages, (raw - raw.mean()) / raw.std(), rtol=1e-4, atol=1e-5)
@@ -278,7 +278,9 @@ def test_policy_standardizer_is_updated_after_the_step_with_the_batch(
 
     monkeypatch.setattr(loop, "policy_step", step)
     expert = expert_pairs(CARTPOLE).observations
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0, expert if demonstrated else None)
+    learner = RewardLearner(
+        CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0, expert if demonstrated else None
+    )
     for _ in range(2):
         learner.iterate()
 
@@ -286,7 +288,7 @@ def test_policy_standardizer_is_updated_after_the_step_with_the_batch(
         start = expert
         extra_pairs = 0
     else:  # one extra batch of the initial policy, which is uniform: the same draws sample it again
-        start_learner = Learner(CARTPOLE, FakeReward(), LoopSettings(batch=1_000, hidden=(8,)), 0)
+        start_learner = RewardLearner(CARTPOLE, FakeReward(), LoopSettings(batch=1_000, hidden=(8,)), 0)
         extra = start_learner._pool.sample(start_learner.policy)
         start = extra.rows(extra.observations)
         extra_pairs = len(extra)
@@ -308,7 +310,7 @@ def test_policy_standardizer_is_updated_after_the_step_with_the_batch(
 
 def test_targets_are_standardized_by_the_returns_of_the_refitted_reward(spied: dict[str, list[Any]]) -> None:
     reward = FakeReward()
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
+    learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     for _ in range(2):
         learner.iterate()
     returns = [loop.discounted_returns(*arguments) for arguments in spied["discounted_returns"][:2]]
@@ -323,7 +325,7 @@ def test_targets_are_standardized_by_the_returns_of_the_refitted_reward(spied: d
 
 def test_row_of_the_learning_curve() -> None:
     reward = FakeReward()
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
+    learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     rows = [learner.iterate() for _ in range(2)]
     batches = [reward.batches[0], reward.batches[3]]
     assert all(1_000 <= len(batch) < 1_000 + 5 * 200 for batch in batches)
@@ -390,7 +392,7 @@ def test_reward_mean_and_explained_variance_are_of_valid_pairs(spied: dict[str, 
             return np.where(batch.valid, 0.01 * batch.times, 1e6)
 
     reward = Levels()
-    learner = Learner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
+    learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)
     for index in range(3):
         row = learner.iterate()
         batch = reward.batches[3 * index]
@@ -421,7 +423,7 @@ def test_imitation_of_a_balancing_rule_lengthens_episodes(kind: str) -> None:
         simulator.step(chosen)
     expert = Pairs(np.concatenate(observations)[::5], np.concatenate(actions)[::5], 2, discrete=True)
     made = {"gail": Gail, "fem": Fem}[kind](expert, "positive", stream(0, "reward"))
-    learner = Learner(CARTPOLE, made, LoopSettings(batch=2_000, hidden=(32, 32)), 0, expert.observations)
+    learner = RewardLearner(CARTPOLE, made, LoopSettings(batch=2_000, hidden=(32, 32)), 0, expert.observations)
     returns = [learner.iterate()["return_mean"] for _ in range(20)]
     assert returns[0] < 40
     assert max(returns) > 120

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from cli_helpers import call, launch, start, wait_until
 
-from gailbench import grid
 from gailbench.engines import ray as engine
-from gailbench.grid import Event, Job
 from gailbench.plumbing.files import write_atomic
+from gailbench.runs import grid
+from gailbench.runs.grid import Event, Job, Request
 from gailbench.tasks import get_task
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install gailbench[ray]")
@@ -140,7 +140,7 @@ def not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _jobs(results: Path) -> list[Job]:
     task = get_task("cartpole")
-    return grid.plan(task, results, None, [1], ["fem", "gail"], [0], None, 1000, 100)
+    return grid.plan(task, Request(results, sizes=[1], algorithms=["fem", "gail"], batch=1000, iterations=100))
 
 
 @pytest.mark.usefixtures("not_shared")
@@ -161,7 +161,8 @@ def test_nodes_that_do_not_share_the_folder_return_the_runs(cluster: Any, undist
 
 def test_a_run_that_fails_on_a_node_is_named_and_does_not_stop_the_others(cluster: Any, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    first, second = grid.plan(get_task("cartpole"), results, None, [1], ["fem"], [0, 1], None, 400, 2)
+    request = Request(results, sizes=[1], algorithms=["fem"], seeds=[0, 1], batch=400, iterations=2)
+    first, second = grid.plan(get_task("cartpole"), request)
     (first.spec.folder(results) / "spec.json").mkdir(parents=True)  # where a file has to be written
     events: list[Event] = []
     outcome = engine.execute([first, second], results, cluster.address, events.append)

@@ -12,11 +12,11 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from gailbench.formats import FIGURE_FORMATS
 from gailbench.paper import published_runs
 from gailbench.report import figures
 from gailbench.report.load import load_curves, load_results
 from gailbench.report.table import paper_table, run_scores
+from gailbench.report_formats import FIGURE_FORMATS
 
 WriteRun = Callable[..., Path]
 

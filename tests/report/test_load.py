@@ -109,7 +109,7 @@ def test_unreadable_specs_are_named_and_skipped(
         ({"trajectories": 11.0}, "trajectories 11.0, not 11"),
         ({"iterations": 100}, "iterations 100, but settings=paper means 500"),
         ({"entropy_weight": 0.01}, "entropy_weight 0.01, but settings=paper means 0.0"),
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
     ],
 )
 def test_a_spec_that_disagrees_with_its_folder_is_skipped(

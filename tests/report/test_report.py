@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gailbench.formats import FIGURE_FORMATS
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report import write_report
+from gailbench.report_formats import FIGURE_FORMATS
 
 WriteRun = Callable[..., Path]
 

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gailbench.grid import Event
-from gailbench.runs import RunSpec
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words: "45 s", "12 min", "3 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def count(number: float) -> str:
-    """Return a large number in short: "1.5 million"."""
-    for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if number >= size:
-            return f"{number / size:.1f} {name}"
-    return f"{number:.0f}"
+from gailbench.commands.options import duration
+from gailbench.runs.grid import Event
+from gailbench.runs.spec import RunSpec
 
 
 def _bars(console: Console) -> Progress:
@@ -57,7 +43,9 @@ class _Display:
             self._progress.stop()
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        # Whoever reads it may leave: the work goes on without progress.
+        with contextlib.suppress(OSError, ValueError):
+            self._console.print(line.replace("\n", " "), markup=False, highlight=False, soft_wrap=True)
 
 
 class GridProgress(_Display):

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +18,27 @@ import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
 from threadpoolctl import threadpool_info
 
-from gailbench import demonstrations, experts, runs
+from gailbench import demonstrations, experts
+from gailbench.algorithms import LOOP_COLUMNS, get_algorithm
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.streams import stream
 from gailbench.policy import read_policy
-from gailbench.runs import RunSpec, make_spec, status
+from gailbench.runs import execute as runs
+from gailbench.runs import folder as folders
+from gailbench.runs import grid
+from gailbench.runs.folder import status
+from gailbench.runs.spec import RunSpec, make_spec
 from gailbench.sampling import evaluate
 from gailbench.tasks import ALGORITHMS, TASKS, get_task
-from gailbench.training import CURVE_COLUMNS
 
 CARTPOLE = get_task("cartpole")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 RESULT_FILES = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
 # Columns of the learning curve that an algorithm fills; the others stay empty.
-LOOP = {*CURVE_COLUMNS[:8], "kl", "entropy", "halvings", "explained_variance"}
+LOOP = set(LOOP_COLUMNS)
 DISCRIMINATOR = {"discriminator_loss", "expert_accuracy", "policy_accuracy", "jensen_shannon"}
 FILLED = {
     "bc": {"iteration", "entropy", "training_loss", "validation_loss"},
@@ -161,12 +165,12 @@ def test_a_run_leaves_all_its_files(algorithm: str, tiny: Tiny, demos: Demonstra
     mean = runs.execute(spec, demos, tmp_path, on_row=shown.append)
     assert status(spec, tmp_path) == "complete"
     folder = spec.folder(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {*RESULT_FILES, "versions.json", "timing.json"}
+    assert {path.name for path in folder.iterdir()} == {*RESULT_FILES, "versions.json", "timing.json", "checksums.json"}
 
     card = experts.card("cartpole")
     assert card is not None
     written = json.loads((folder / "spec.json").read_text())
-    assert written == asdict(spec)
+    assert written == spec.as_json()
     assert written["demonstrations_sha256"] == demos.sha256()
     assert written["expert_sha256"] == card["sha256"]
     assert (written["task"], written["algorithm"], written["iterations"]) == ("cartpole", algorithm, 3)
@@ -195,7 +199,7 @@ def test_the_learning_curve_fills_the_algorithms_columns_and_no_others(
     spec = tiny(algorithm)
     runs.execute(spec, demos, tmp_path)
     curve = _rows(spec.folder(tmp_path) / "curve.csv")
-    assert tuple(curve[0]) == CURVE_COLUMNS
+    assert tuple(curve[0]) == get_algorithm(algorithm).columns
     for row in curve:
         assert {name for name, cell in row.items() if cell} == FILLED[algorithm]
         assert np.isfinite([float(cell) for cell in row.values() if cell]).all()
@@ -229,7 +233,7 @@ def test_the_stored_policy_scores_what_the_evaluation_says(
     runs.execute(spec, demos, tmp_path)
     folder = spec.folder(tmp_path)
     policy = read_policy(folder / "policy.safetensors")
-    returns, lengths = evaluate(CARTPOLE, policy, runs.EPISODES, stream(spec.seed, "evaluation"))
+    returns, lengths = evaluate(CARTPOLE, policy, folders.EPISODES, stream(spec.seed, "evaluation"))
     evaluation = _rows(folder / "evaluation.csv")
     assert returns.tolist() == [float(row["return"]) for row in evaluation]
     assert lengths.tolist() == [int(row["length"]) for row in evaluation]
@@ -272,11 +276,12 @@ def test_a_complete_run_on_other_demonstrations_is_an_error_that_says_so(demos: 
         tmp_path,
     )
     spec = make_spec(CARTPOLE, "bc", 1, 0, demos, iterations=9)
+    grid.demonstrations_for(CARTPOLE, tmp_path, None)
     runs.execute(spec, demos, tmp_path)
     assert call(*command).code == 0  # the right demonstrations: skipped
     # As if an earlier version, with another expert, had made it.
     path = spec.folder(tmp_path) / "spec.json"
-    path.write_text(json.dumps({**asdict(spec), "demonstrations_sha256": "0" * 64}))
+    path.write_text(json.dumps({**spec.as_json(), "demonstrations_sha256": "0" * 64}))
     before = files_under(tmp_path)
     finished = call(*command)
     assert finished.code == 1

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from cli_helpers import call, files_under, launch, start
 
-from gailbench import demonstrations, experts, grid
+from gailbench import demonstrations, experts
 from gailbench.engines import local
-from gailbench.grid import Event, Job
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.runs import grid
+from gailbench.runs.grid import Event, Job, Request
 from gailbench.tasks import get_task
 
 CARTPOLE = get_task("cartpole")
@@ -32,10 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _plan(results: Path, **options: object) -> list[Job]:
-    defaults: dict[str, object] = dict.fromkeys(
-        ("demonstrations_file", "sizes", "algorithms", "entropy_weights", "batch", "iterations")
-    )
-    return grid.plan(**{"task": CARTPOLE, "results": results, "seeds": [0], **defaults, **options})  # type: ignore[arg-type]
+    return grid.plan(CARTPOLE, Request(results, **options))  # type: ignore[arg-type]
 
 
 def _link_demonstrations(source: Path, target: Path) -> Path:
@@ -89,7 +87,7 @@ def test_missing_demonstrations_are_sampled_once_from_the_shipped_expert(tmp_pat
 
 
 def test_naming_the_standard_demonstrations_is_no_difference(results: Path) -> None:
-    named = _plan(results, demonstrations_file=results / "demos" / "cartpole.npz")
+    named = _plan(results, demonstrations=results / "demos" / "cartpole.npz")
     assert [job.spec for job in named] == [job.spec for job in _plan(results)]
 
 
@@ -98,7 +96,7 @@ def test_own_demonstrations_are_part_of_the_settings_name(results: Path, tmp_pat
     policy, digest = experts.load(CARTPOLE)
     own = demonstrations.sample(CARTPOLE, policy, digest, 2, seed=7)
     own.write(path)
-    (job,) = _plan(results, demonstrations_file=path, sizes=[2], algorithms=["gail"])
+    (job,) = _plan(results, demonstrations=path, sizes=[2], algorithms=["gail"])
     assert job.spec.settings == f"demonstrations-{own.sha256()[:8]}"
     assert job.demonstrations == path
 
@@ -107,7 +105,7 @@ def test_demonstrations_of_another_expert_do_not_pass_for_the_standard_ones(tmp_
     policy, _ = experts.load(CARTPOLE)
     path = tmp_path / "demos" / "cartpole.npz"
     demonstrations.sample(CARTPOLE, policy, "0" * 64, CARTPOLE.demonstrations, 0).write(path)
-    with pytest.raises(GailbenchError, match="not sampled from the shipped expert"):
+    with pytest.raises(GailbenchError, match="not sampled from the task's expert"):
         grid.demonstrations_for(CARTPOLE, tmp_path, None)
     assert grid.demonstrations_for(CARTPOLE, tmp_path, path)[2] is True
 

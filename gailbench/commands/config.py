@@ -1,0 +1,99 @@
+"""Settings: each with its value and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gailbench.commands.options import FILE, TASK_LIST, Setting, algorithm_name, print_json, print_table
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.tasks import TASKS, Task
+
+
+@click.group("config")
+def config() -> None:
+    """Show settings."""
+
+
+@config.command("show")
+@click.option("--task", "tasks", type=TASK_LIST, required=True, help="One task.")
+@click.option("--algorithm", required=True, help="One algorithm.")
+@click.option(
+    "--set", "settings", type=Setting(), multiple=True, help="A setting, such as loop.gamma=0.99.  [default: none]"
+)
+@click.option("--config", "file", type=FILE, help="TOML file with settings.  [default: none]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(
+    tasks: list[Task], algorithm: str, settings: tuple[tuple[str, str], ...], file: Path | None, as_json: bool
+) -> None:
+    """Show every setting of a run, its value and its origin: paper, task, file or command.
+
+    \b
+    Example:
+      gailbench config show --task walker --algorithm gail --set loop.gamma=0.99
+    """
+    from gailbench.algorithms import get_algorithm
+    from gailbench.runs import settings as by_name
+
+    if len(tasks) != 1:
+        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
+    (task,) = tasks
+    try:
+        chosen = get_algorithm(algorithm_name(algorithm))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    usual = "paper" if task.name in TASKS else "default"
+    rows: dict[str, tuple[Any, str]] = {
+        "environment": (task.environment, usual),
+        "horizon": (task.horizon, usual),
+        "sizes": (task.sizes, usual),
+        "keep_every": (task.keep_every, usual),
+        "iterations": (chosen.iterations(task), usual),
+    }
+    if chosen.takes_environment_steps:
+        rows |= {"batch": (task.batch, usual), "reward_sign": (task.reward_sign, usual)}
+    if chosen.has_entropy_weight:
+        rows["entropy_weights"] = (task.entropy_weights, usual)
+    rows |= {name: (value, "paper") for name, value in by_name.describe(chosen).items()}
+    given: list[tuple[str, Any, str]] = [(name, value, "task") for name, value in task.settings]
+    given += [(name, value, "file") for name, value in (read_settings(file) if file else ())]
+    given += [(name, value, "command") for name, value in settings]
+    for name, value, origin in given:
+        read = by_name.parse if origin == "command" else by_name.check
+        if origin == "command" or by_name.belongs(chosen, name):
+            rows[name] = (read(chosen, name, value), origin)
+    if as_json:
+        print_json({name: {"value": value, "origin": origin} for name, (value, origin) in rows.items()})
+        return
+    print_table(
+        ("setting", "value", "origin"), [(name, _text(value), origin) for name, (value, origin) in rows.items()]
+    )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
+    """Return the settings of a TOML file as (name, value): tables give the names, [gail] learning_rate = 0.003.
+
+    Raises:
+        GailbenchError: It cannot be read.
+    """
+    import tomllib
+
+    def flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+        pairs: list[tuple[str, Any]] = []
+        for name, value in table.items():
+            full = f"{prefix}{name}"
+            pairs += flat(value, f"{full}.") if isinstance(value, dict) else [(full, value)]
+        return pairs
+
+    try:
+        return tuple(flat(tomllib.loads(path.read_text(encoding="utf-8")), ""))
+    except OSError as error:
+        raise GailbenchError(f"cannot read the settings {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None

@@ -1,0 +1,214 @@
+"""Training, listing and measuring experts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gailbench.commands.options import (
+    EXIT_INTERRUPTED,
+    FILE,
+    POSITIVE,
+    SECONDS,
+    SEED,
+    TASK_LIST,
+    count,
+    duration,
+    print_json,
+    print_table,
+    say,
+    stderr,
+)
+from gailbench.experts import default_path
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.tasks import TASKS, Task
+
+
+@click.group()
+def expert() -> None:
+    """Train, list and evaluate the experts that all scores are relative to."""
+
+
+@expert.command("train")
+@click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all nine if not given.")
+@click.option("--iterations", type=POSITIVE, help="Iterations of TRPO.  [default: the recipe's]", show_default=False)
+@click.option("--seed", type=SEED, help="Seed.  [default: the recipe's]", show_default=False)
+@click.option(
+    "--out",
+    type=FILE,
+    help="Policy file.  [default: experts/TASK.safetensors; of an own task, under results]",
+    show_default=False,
+)
+@click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints.")
+@click.option("--overwrite", is_flag=True, help="Train anew where a finished expert is.")
+def expert_train(
+    tasks: list[Task] | None,
+    iterations: int | None,
+    seed: int | None,
+    out: Path | None,
+    checkpoint_every: float,
+    overwrite: bool,
+) -> None:
+    """Train experts by TRPO on the true reward, with the shipped experts' recipes.
+
+    Writes the policy, its card (.json), its learning curve (.csv) and a checkpoint. Interrupted, the same command
+    continues. Finished, the same command with more --iterations continues.
+
+    \b
+    Example:
+      gailbench expert train --task cartpole --out my/cartpole.safetensors
+    """
+    from dataclasses import replace
+
+    from gailbench.commands.progress import CurveProgress
+    from gailbench.experts.recipes import recipe_for
+    from gailbench.experts.train import train
+    from gailbench.plumbing.computing import prepare_process
+    from gailbench.plumbing.interrupts import Interrupted, StopSignals
+    from gailbench.simulation import estimate_steps_per_second
+
+    chosen = tasks or list(TASKS.values())
+    if out is not None and len(chosen) > 1:
+        raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
+    if out is not None and out.suffix != ".safetensors":
+        raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
+    prepare_process(1)
+    recipes = {}
+    for task in chosen:
+        recipe = recipe_for(task)
+        recipes[task.name] = replace(
+            recipe,
+            iterations=iterations or recipe.iterations,
+            level=None if iterations else recipe.level,
+            seed=recipe.seed if seed is None else seed,
+        )
+    total = 0.0
+    for task in chosen:
+        recipe = recipes[task.name]
+        steps = recipe.iterations * recipe.batch
+        seconds = steps / estimate_steps_per_second(recipe.training_task(task))
+        total += seconds
+        bound = "at most" if recipe.level is not None else "at least"
+        say(f"{task.name}: {bound} {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
+    if len(chosen) > 1:
+        say(f"all: about {duration(total)} of simulation plus learning")
+    with StopSignals() as stopping:
+        for task in chosen:
+            path = out or (Path("experts") / f"{task.name}.safetensors" if task.name in TASKS else default_path(task))
+            recipe = recipes[task.name]
+            with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
+                try:
+                    card = train(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite)
+                except Interrupted:
+                    say(f"interrupted; the same command continues {task.name} from its checkpoint")
+                    sys.exit(EXIT_INTERRUPTED)
+            click.echo(
+                f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
+                f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
+                f"({_beside(card)}), written to {path}"
+            )
+            say(_next(task, path))
+
+
+def _next(task: Task, path: Path) -> str:
+    if path == default_path(task):
+        return f"next: gailbench run --task {task.name}"
+    return f"next: gailbench demos sample --task {task.name} --expert {path}"
+
+
+def _beside(card: dict[str, Any]) -> str:
+    """What an expert's returns are read beside: the paper's, or the random policy's."""
+    if "paper_mean" in card:
+        return f"paper {card['paper_mean']:.2f} ± {card['paper_std']:.2f}"
+    return f"random {card['random']['mean']:.2f} ± {card['random']['std']:.2f}"
+
+
+@expert.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
+def expert_list(as_json: bool) -> None:
+    """List the shipped experts beside the paper's.
+
+    \b
+    Example:
+      gailbench expert list --json
+    """
+    from gailbench import experts
+
+    cards = [card for name in experts.shipped() if (card := experts.card(name)) is not None]
+    if as_json:
+        print_json(cards)
+        return
+    print_table(
+        ("task", "stochastic", "deterministic", "paper", "random", "steps"),
+        [
+            (
+                card["task"],
+                f"{card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}",
+                f"{card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f}",
+                f"{card['paper_mean']:.2f} ± {card['paper_std']:.2f}",
+                f"{experts.random_returns()[card['task']]['mean']:.2f}",
+                f"{card['steps']:,}",
+            )
+            for card in cards
+        ],
+    )
+
+
+@expert.command("evaluate")
+@click.option("--task", "tasks", type=TASK_LIST, required=True, help="Tasks.")
+@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
+@click.option("--episodes", type=POSITIVE, default=50, help="Episodes, stochastic and deterministic each.")
+@click.option("--seed", type=SEED, default=0, help="Seed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def expert_evaluate(tasks: list[Task], file: Path | None, episodes: int, seed: int, as_json: bool) -> None:
+    """Measure experts on fresh episodes of Gymnasium's own environments.
+
+    \b
+    Example:
+      gailbench expert evaluate --task hopper --episodes 50
+    """
+    from gailbench import experts
+    from gailbench.experts.train import measure
+
+    results = []
+    for task in tasks or list(TASKS.values()):
+        policy, _ = experts.load(task, file)
+        results.append({"task": task.name, **measure(task, policy, seed, episodes)})
+    if as_json:
+        print_json(results)
+        return
+    for result in results:
+        click.echo(
+            f"{result['task']}: stochastic {result['stochastic_mean']:.2f} ± {result['stochastic_std']:.2f}, "
+            f"deterministic {result['deterministic_mean']:.2f} ± {result['deterministic_std']:.2f} "
+            f"({episodes} episodes each)"
+        )
+
+
+@expert.command("random")
+@click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all nine if not given.")
+@click.option("--episodes", type=POSITIVE, default=200, help="Episodes.")
+@click.option("--seed", type=SEED, default=0, help="Seed.")
+@click.option("--out", type=FILE, help="Also write the figures to this JSON file.")
+def expert_random(tasks: list[Task] | None, episodes: int, seed: int, out: Path | None) -> None:
+    """Measure the random policy (uniform actions), the zero of the normalized score.
+
+    \b
+    Example: how the shipped figures were made
+      gailbench expert random --out gailbench/experts/random.json
+    """
+    from gailbench.experts.train import measure_random
+    from gailbench.plumbing.files import write_atomic
+
+    figures = {task.name: measure_random(task, episodes, seed) for task in tasks or list(TASKS.values())}
+    for name, values in figures.items():
+        click.echo(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")
+    if out is not None:
+        try:
+            write_atomic(out, json.dumps(figures, indent=2) + "\n")
+        except OSError as error:
+            raise GailbenchError(f"cannot write {out}: {error.strerror}") from None

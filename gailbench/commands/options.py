@@ -1,0 +1,263 @@
+"""What commands share: types of options, and how they print. Heavy imports stand inside functions: help is instant."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gailbench.plumbing.errors import GailbenchError, nearest
+from gailbench.tasks import TASKS, find_task
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_ERROR, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
+
+
+class Several(tuple[Any, ...]):
+    """Items that one word of a list stands for."""
+
+
+class CommaList(click.ParamType):
+    """A comma-separated list; `item` converts one entry and raises ValueError with what is wrong."""
+
+    name = "list"
+
+    def __init__(self, item: Callable[[str], Any], metavar: str) -> None:
+        self._item, self._metavar = item, metavar
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self._metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        items = []
+        for word in str(value).split(","):
+            try:
+                items.append(self._item(word.strip()))
+            except (ValueError, GailbenchError) as error:
+                self.fail(str(error), param, ctx)
+        flat = [one for item in items for one in (item if isinstance(item, Several) else (item,))]
+        return list(dict.fromkeys(flat))
+
+
+def one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
+    def convert(word: str) -> str:
+        if word not in known:
+            raise ValueError(f"unknown {kind} '{word}'{nearest(word, known)}")
+        return word
+
+    return convert
+
+
+def number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    """A number in plain notation, from the least to what fits into 63 bits."""
+
+    def convert(word: str) -> float:
+        try:
+            if not (word.isascii() and len(word) <= 40 and "_" not in word):
+                raise ValueError
+            value = kind(word)
+        except ValueError:
+            raise ValueError(f"'{word}' is not {'an integer' if kind is int else 'a number'}") from None
+        if not least <= value < 2**63:
+            raise ValueError(f"{word} is out of range; the least is {least:g}, the largest below 2^63")
+        return value
+
+    return convert
+
+
+def whole_numbers(least: int) -> Callable[[str], Any]:
+    """Whole numbers, and ranges of them such as 0-6."""
+    one = number(int, least)
+
+    def convert(word: str) -> Any:
+        first, dash, last = word.partition("-")
+        if not (first.isascii() and first.isdigit() and dash and last.isascii() and last.isdigit()):
+            return one(word)
+        low, high = int(one(first)), int(one(last))
+        if not low <= high < low + 10_000:
+            raise ValueError(f"{word} is not a range from a smaller number to a larger one")
+        return Several(range(low, high + 1))
+
+    return convert
+
+
+class Duration(click.ParamType):
+    """A time such as 2h30m, 45m, 90 (seconds), or one of Slurm's: 02:30:00, 1-12:00:00; in seconds."""
+
+    name = "duration"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "2h30m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        import re
+
+        if slurm := re.fullmatch(r"(?:([0-9]{1,4})-)?([0-9]{1,4}):([0-9]{2})(?::([0-9]{2}))?", str(value).strip()):
+            days, first, second, third = (int(n or 0) for n in slurm.groups())
+            # Without days and with two numbers Slurm means minutes and seconds.
+            hours, minutes, rest = (first, second, third) if slurm[1] or slurm[4] else (0, first, second)
+            if seconds := float(((days * 24 + hours) * 60 + minutes) * 60 + rest):
+                return seconds
+        found = re.fullmatch(
+            r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s?)?",
+            str(value).strip(),
+        )
+        seconds = 0.0
+        if found:
+            seconds = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))
+        if not seconds:
+            self.fail(f"'{value}' is not a time such as 2h30m, 45m, 90 (seconds) or 02:30:00", param, ctx)
+        return seconds
+
+
+class FiniteSeconds(click.ParamType):
+    """Seconds between two saves: a finite number, from 0 (every iteration)."""
+
+    name = "seconds"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            self.fail(f"'{value}' is not a number of seconds from 0 (save after every iteration)", param, ctx)
+        return seconds
+
+
+class Shard(click.ParamType):
+    """One of several equal parts, such as 2/8."""
+
+    name = "shard"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        number, slash, of = str(value).partition("/")
+        plain = all(part.isascii() and part.isdigit() and len(part) < 10 for part in (number, of))
+        if not (slash and plain and 1 <= int(number) <= int(of)):
+            self.fail(f"'{value}' is not K/N with K from 1 to N, such as 2/8", param, ctx)
+        return int(number), int(of)
+
+
+class Setting(click.ParamType):
+    """A setting by name, such as gail.learning_rate=0.003."""
+
+    name = "setting"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, equals, text = str(value).partition("=")
+        if not (name.strip() and equals and text.strip()):
+            self.fail(f"'{value}' is not NAME=VALUE, such as gail.learning_rate=0.003", param, ctx)
+        return name.strip(), text.strip()
+
+
+def _named_tasks(word: str) -> Any:
+    return Several(TASKS.values()) if word == "all" else find_task(word)
+
+
+def algorithm_name(word: str) -> str:
+    """Check an algorithm's name; the registry is not asked before, since it looks at installed packages."""
+    from gailbench.algorithms import registry
+
+    return one_of("algorithm", list(registry()))(word)
+
+
+# The paper's by name, all of them, Gymnasium ids, or TOML files.
+TASK_LIST = CommaList(_named_tasks, "T,...")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+POSITIVE = click.IntRange(min=1, max=2**63 - 1)
+SECONDS = FiniteSeconds()
+SEED = click.IntRange(min=0, max=2**63 - 1)
+
+
+def stderr() -> Console:
+    from rich.console import Console
+
+    class Tireless(Console):
+        """Goes on in silence where nobody reads any more, instead of ending the program."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Tireless(stderr=True)
+
+
+def say(text: str) -> None:
+    """Print a line on standard error; where nobody reads it any more, go on without."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text.replace("\n", " "), err=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    # A pipe has no width of its own, whatever the environment says of colors; cutting columns would lose data.
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else sum(widths) + 2 * len(widths))
+    for part in _fitting(widths, console.width):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index in part:
+            table.add_column(columns[index], justify="left" if index == 0 else "right", no_wrap=True)
+        for row in texts:
+            table.add_row(*(row[index] for index in part))
+        console.print(table)
+
+
+def _fitting(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns of the tables that a table is cut into where it is wider than the terminal; each has the first column."""
+    parts, used = [[0]], widths[0]
+    for index, own in enumerate(widths[1:], start=1):
+        if used + 2 + own > width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = widths[0]
+        parts[-1].append(index)
+        used += 2 + own
+    return parts
+
+
+def print_json(content: object) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+def cores() -> int:
+    """Cores that this process may use, which a batch system may have limited."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: "45 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float) -> str:
+    """Return a large number in short: "1.5 million"."""
+    for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if number >= size:
+            return f"{number / size:.1f} {name}"
+    return f"{number:.0f}"

@@ -1,0 +1,219 @@
+"""Running algorithms on tasks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gailbench.commands.config import read_settings
+from gailbench.commands.options import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    FILE,
+    FOLDER,
+    POSITIVE,
+    SECONDS,
+    TASK_LIST,
+    CommaList,
+    Duration,
+    Setting,
+    Shard,
+    algorithm_name,
+    cores,
+    count,
+    duration,
+    number,
+    print_table,
+    say,
+    stderr,
+    whole_numbers,
+)
+from gailbench.tasks import Task
+
+
+@click.command("run")
+@click.option(
+    "--task",
+    "tasks",
+    type=TASK_LIST,
+    required=True,
+    help="Tasks of the paper, or all; a Gymnasium id or a .toml file for your own.",
+)
+@click.option(
+    "--sizes",
+    type=CommaList(whole_numbers(1), "N,..."),
+    help="Demonstration sizes in trajectories.  [default: the paper's]",
+    show_default=False,
+)
+@click.option(
+    "--algorithms",
+    type=CommaList(algorithm_name, "A,..."),
+    help="Algorithms, or constant: TRPO on a constant reward, a control.  [default: the paper's for the task]",
+    show_default=False,
+)
+@click.option("--seeds", type=CommaList(whole_numbers(0), "S,..."), default="0", help="Seeds, also as 0-6.")
+@click.option(
+    "--entropy-weight",
+    "entropy_weights",
+    type=CommaList(number(float, 0), "L,..."),
+    help="GAIL's policy entropy weights (lambda).  [default: the paper's for the task]",
+    show_default=False,
+)
+@click.option(
+    "--demos",
+    "demos_file",
+    type=FILE,
+    help="Demonstrations of your own.  [default: the shipped expert's]",
+    show_default=False,
+)
+@click.option(
+    "--iterations",
+    type=POSITIVE,
+    help="Iterations (BC: gradient steps).  [default: the paper's]",
+    show_default=False,
+)
+@click.option("--batch", type=POSITIVE, help="Pairs per iteration.  [default: the paper's]", show_default=False)
+@click.option(
+    "--set",
+    "settings",
+    type=Setting(),
+    multiple=True,
+    help="A setting, such as gail.learning_rate=0.003; 'gailbench config show' lists them.  [default: none]",
+    show_default=False,
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=FILE,
+    help="TOML file with settings; --set goes before it.  [default: none]",
+    show_default=False,
+)
+@click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
+@click.option(
+    "--jobs",
+    type=POSITIVE,
+    help="Runs side by side, local engine only.  [default: number of cores]",
+    show_default=False,
+)
+@click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints of a run.")
+@click.option(
+    "--time-limit",
+    type=Duration(),
+    help="Stop, with everything saved, when this time is over.  [default: none]",
+    show_default=False,
+)
+@click.option(
+    "--shard",
+    type=Shard(),
+    help="Only the K-th of N parts, for batch systems.  [default: all]",
+    show_default=False,
+)
+@click.option(
+    "--engine", type=click.Choice(("local", "ray")), default="local", help="Processes of this machine, or a cluster."
+)
+@click.option(
+    "--address",
+    help="Ray cluster to join, 'auto' for the one this machine is in.  [default: starts one]",
+    show_default=False,
+)
+@click.option("--dry-run", is_flag=True, help="List the runs and write nothing.")
+def run(
+    tasks: list[Task],
+    sizes: list[int] | None,
+    algorithms: list[str] | None,
+    seeds: list[int],
+    entropy_weights: list[float] | None,
+    demos_file: Path | None,
+    iterations: int | None,
+    batch: int | None,
+    settings: tuple[tuple[str, str], ...],
+    config_file: Path | None,
+    results: Path,
+    jobs: int | None,
+    checkpoint_every: float,
+    time_limit: float | None,
+    shard: tuple[int, int] | None,
+    engine: str,
+    address: str | None,
+    dry_run: bool,
+) -> None:
+    """Run algorithms on tasks: by default the paper's grid at the paper's budget.
+
+    Complete runs are skipped; interrupted, the same command continues. Runs with the fewest environment steps go
+    first, then lower seeds, then smaller sizes. Several of these commands may share a results folder.
+
+    \b
+    Example:
+      gailbench run --task walker --sizes 4,11,18,25 --algorithms bc,gail --seeds 0,1,2
+    """
+    import time
+
+    from gailbench.commands.progress import GridProgress
+    from gailbench.runs import estimate, grid
+
+    deadline = float("inf")
+    if time_limit is not None:
+        # Saving takes a moment too.
+        deadline = time.monotonic() + time_limit - min(10.0, 0.05 * time_limit)
+    if demos_file is not None and len(tasks) > 1:
+        raise click.UsageError(f"--demos names one task's file, but there are {len(tasks)} tasks; give one --task")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is Ray's; give --engine ray too")
+    request = grid.Request(
+        results=results,
+        demonstrations=demos_file,
+        sizes=sizes,
+        algorithms=algorithms,
+        seeds=seeds,
+        entropy_weights=entropy_weights,
+        batch=batch,
+        iterations=iterations,
+        settings=(*(read_settings(config_file) if config_file else ()), *settings),
+        write=not dry_run,
+    )
+    remarks: list[str] = []
+    states = grid.plan_all(tasks, request, shard, remarks.append)
+    todo = [job for job, state in states.items() if state != "complete"]
+    found = list(states.values())
+    workers = min(jobs or cores(), max(len(todo), 1))
+    steps = sum(job.spec.steps for job in todo)
+    budget = f"{'at least ' if steps else ''}{count(steps)} environment steps"  # a batch holds whole episodes
+    if todo:
+        budget += f", about {duration(estimate.seconds(todo, workers))}"
+        budget += f" with {workers} job{'s' if workers > 1 else ''}"
+    say(
+        f"{len(states)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
+        f"{found.count('new')} new; {budget}"
+    )
+    for remark in remarks:
+        say(f"remark: {remark}")
+    if dry_run:
+        print_table(
+            ("status", "task", "algorithm", "settings", "trajectories", "seed", "steps"),
+            [
+                (state, spec.task, spec.algorithm, spec.settings, spec.trajectories, spec.seed, f"{spec.steps:,}")
+                for spec, state in ((job.spec, state) for job, state in states.items())
+            ],
+        )
+        return
+    with GridProgress(len(todo), stderr()) as progress:
+        if engine == "ray":
+            from gailbench.engines import ray
+
+            outcome = ray.execute(todo, results, address, progress.show, checkpoint_every, deadline)
+        else:
+            from gailbench.engines import local
+
+            outcome = local.execute(todo, results, workers, progress.show, checkpoint_every, deadline)
+    for spec, message in outcome.failed.items():
+        say(f"failed: {spec.label()}: {message}")
+    if outcome.interrupted:
+        why = "the time limit is reached" if time.monotonic() >= deadline else "interrupted"
+        say(f"{why}; checkpoints are saved and the same command continues")
+        left = len(todo) - len(outcome.complete) - len(outcome.failed)
+        sys.exit(EXIT_INTERRUPTED if left or not outcome.failed else EXIT_SOME_FAILED)
+    say(f"next: gailbench report --results {results}")
+    if outcome.failed:
+        sys.exit(EXIT_SOME_FAILED)

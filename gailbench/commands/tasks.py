@@ -1,0 +1,102 @@
+"""The tasks with their settings."""
+
+from __future__ import annotations
+
+import click
+
+from gailbench.commands.options import TASK_LIST, duration, print_json, print_table
+from gailbench.tasks import TASKS, Task
+
+
+@click.group("tasks", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with every setting.")
+@click.pass_context
+def tasks(context: click.Context, as_json: bool) -> None:
+    """List the paper's nine tasks with their settings, or check one of your own.
+
+    \b
+    Example:
+      gailbench tasks --json
+    """
+    from dataclasses import asdict
+
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        print_json([asdict(task) for task in TASKS.values()])
+        return
+    print_table(
+        (
+            "task",
+            "environment",
+            "horizon",
+            "sizes",
+            "keep every",
+            "batch",
+            "iterations",
+            "BC steps",
+            "reward",
+            "lambda",
+        ),
+        [
+            (
+                task.name,
+                task.environment,
+                task.horizon,
+                ",".join(map(str, task.sizes)),
+                task.keep_every,
+                task.batch,
+                task.iterations,
+                task.bc_steps,
+                task.reward_sign,
+                ",".join(f"{weight:g}" for weight in task.entropy_weights),
+            )
+            for task in TASKS.values()
+        ],
+    )
+
+
+@tasks.command("check")
+@click.argument("task", type=TASK_LIST, metavar="TASK")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(task: list[Task], as_json: bool) -> None:
+    """Build a task, step it, and say how fast it is: one of the paper's, a Gymnasium id or a .toml file.
+
+    \b
+    Example:
+      gailbench tasks check Pendulum-v1
+    """
+    from dataclasses import asdict
+
+    from gailbench.simulation import dimensions, estimate_steps_per_second
+
+    for one in task:
+        observations, actions, discrete = dimensions(one)
+        speed = estimate_steps_per_second(one)
+        content = {
+            **asdict(one),
+            "observation_dim": observations,
+            "action_dim": actions,
+            "discrete": discrete,
+            "steps_per_second": round(speed),
+        }
+        if as_json:
+            print_json(content)
+            continue
+        budget = one.batch * one.iterations
+        sizes = ", ".join(map(str, one.sizes))
+        click.echo(f"{one.name}: works")
+        for name, value in (
+            ("environment", f"{one.environment} {dict(one.kwargs) or ''}".strip()),
+            ("observations", f"{observations} numbers"),
+            ("actions", f"{actions} discrete" if discrete else f"{actions} numbers"),
+            ("horizon", f"{one.horizon} steps"),
+            (
+                "sizes",
+                f"{sizes} of {one.demonstrations} trajectories, 1 pair of {one.keep_every} kept",
+            ),
+            ("reward sign", f"{one.reward_sign} (negative where episodes end early on success)"),
+            ("budget", f"{one.iterations} iterations of {one.batch:,} pairs; BC {one.bc_steps:,} gradient steps"),
+            ("speed", f"{speed:,.0f} steps/s on one core, {duration(budget / speed)} of simulation for a run"),
+        ):
+            click.echo(f"  {name:<13}{value}")

@@ -1,0 +1,96 @@
+"""Reading .npz files of unknown origin: no pickle, and no array is allocated before its size is known to be true."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from gailbench.formats.bounds import Budget, check_regular, readable
+from gailbench.plumbing.errors import GailbenchError
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class Archive:
+    """An open .npz file.
+
+    Attributes:
+        path: The file.
+        names: The arrays' names.
+        files: The names of all files within.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self._archive = archive
+        self._members = {
+            info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")
+        }
+        self.names = frozenset(self._members)
+        self.files = tuple(archive.namelist())
+        self._budget = Budget(path)
+
+    def read(self, name: str, kinds: str = "fiub") -> NDArray[Any]:
+        """Return an array, in the dtype and byte order that the file has.
+
+        Args:
+            name: One of `names`.
+            kinds: The kinds of dtype that are expected.
+
+        Raises:
+            GailbenchError: It is damaged, of another kind, pickled objects, or larger than allowed.
+        """
+        member = self._members[name]
+        with readable(self.path, f"an .npz file, at its array {name},"):
+            with self._archive.open(member) as stream:
+                version = npy.read_magic(stream)
+                if version not in _HEADERS:
+                    raise ValueError(f"array format {version} is not that of plain arrays")
+                shape, _, dtype = _HEADERS[version](stream)
+                header = stream.tell()
+            if dtype.hasobject:
+                raise GailbenchError(_objects(self.path, name, shape))
+            if dtype.kind not in kinds:
+                raise GailbenchError(
+                    f"{self.path}: {name} is an array of {dtype} of shape {shape}, expected "
+                    f"{'text' if kinds == 'U' else 'numbers'}; save it as such"
+                )
+            size = self._budget.take(name, shape, dtype.itemsize, member.compress_size)
+            if header + size != member.file_size:
+                raise ValueError(f"shape {shape} needs {size:,} bytes, but there are {member.file_size - header:,}")
+            with self._archive.open(member) as stream:
+                values = npy.read_array(stream, allow_pickle=False)  # to the end, where the checksum is compared
+        return np.asarray(values)
+
+    def get(self, name: str) -> NDArray[Any] | None:
+        """Return an array of numbers, or None if the file lacks it."""
+        return self.read(name) if name in self.names else None
+
+
+def _objects(path: Path, name: str, shape: tuple[int, ...]) -> str:
+    return (
+        f"{path}: {name} of shape {shape} holds pickled Python objects, which are never loaded since a pickle can run "
+        "any program; if you trust its source, load it yourself and save plain arrays observations, actions, rewards "
+        "and lengths with np.savez, all trajectories one after the other"
+    )
+
+
+@contextlib.contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open an .npz file.
+
+    Raises:
+        GailbenchError: It is no regular file or no zip archive.
+    """
+    check_regular(path)
+    with contextlib.ExitStack() as stack:
+        with readable(path, "an .npz file"):
+            archive = Archive(path, stack.enter_context(zipfile.ZipFile(path)))
+        yield archive

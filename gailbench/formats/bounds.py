@@ -1,0 +1,129 @@
+"""What every reader guards against: files that are none, sizes that do not fit, packages that are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import stat
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gailbench.plumbing.errors import GailbenchError, first_line
+
+LIMIT = 16 * 2**30  # bytes of all arrays of an import: far above the paper's largest set, 0.4 GB
+_DENSEST = 1032  # no deflated byte stands for more bytes
+_JSON_LIMIT = 2**24  # bytes
+_SLACK = 2**20  # bytes: what a small array may be larger than what is stored of it
+
+# What reading a damaged or foreign file can raise, whichever library reads it.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    tokenize.TokenError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextlib.contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a damaged file raises within the block into one line.
+
+    Raises:
+        GailbenchError: Reading failed; the message says of which kind the file should be.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise GailbenchError(
+            f"{path} cannot be read as {kind} ({first_line(error)}); it is damaged or incomplete, fetch it again"
+        ) from None
+
+
+def check_regular(path: Path) -> None:
+    """Check that `path` is a regular file, before anything is opened that may block or never end.
+
+    Raises:
+        GailbenchError: It is missing, a folder, a pipe or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise GailbenchError(f"cannot read {path}: {first_line(error)}; check the path") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise GailbenchError(f"{path} is {kind}, not a regular file; give the file that holds the demonstrations")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a small JSON file.
+
+    Raises:
+        GailbenchError: It is missing, no regular file, too large or no JSON.
+    """
+    check_regular(path)
+    with readable(path, "a JSON file"), path.open("rb") as stream:
+        content = stream.read(_JSON_LIMIT + 1)
+        if len(content) > _JSON_LIMIT:
+            raise ValueError(f"it is larger than {_JSON_LIMIT:,} bytes")
+        return json.loads(content)
+
+
+class Budget:
+    """Bytes that the arrays of one import may still take."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._taken = 0
+
+    def take(self, name: str, shape: tuple[int, ...], itemsize: int, stored: int) -> int:
+        """Return the bytes of an array of that shape, of which the file stores `stored`, before it is allocated.
+
+        Raises:
+            GailbenchError: The shape is none, more than the file can hold, or more than the limit with all before.
+        """
+        if any(size < 0 for size in shape):
+            raise GailbenchError(f"{self._path}: {name} has the impossible shape {shape}; the file is damaged")
+        size = math.prod(int(size) for size in shape) * itemsize
+        self._taken += size
+        if self._taken > LIMIT:
+            raise GailbenchError(
+                f"{self._path}: {name} of shape {shape} brings the arrays to {self._taken / 2**30:,.1f} GiB, "
+                f"more than the {LIMIT / 2**30:g} GiB that an import may take; split the file"
+            )
+        if size > _DENSEST * stored + _SLACK:
+            raise GailbenchError(
+                f"{self._path}: {name} of shape {shape} is {size:,} bytes by its header, but the file stores "
+                f"{stored:,} bytes of it, which cannot hold so many; it is damaged or made to exhaust memory"
+            )
+        return size
+
+
+def load_extra(module: str, extra: str, purpose: str) -> Any:
+    """Import an optional package.
+
+    Raises:
+        GailbenchError: It is not installed; the message names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise GailbenchError(
+            f"{purpose} needs the package {module.partition('.')[0]}; install it with pip install 'gailbench[{extra}]'"
+        ) from None

@@ -1,0 +1,90 @@
+"""From a file's raw arrays to checked demonstrations: shapes, dtypes, finite numbers, and what the file lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench import demonstrations
+from gailbench.demonstrations import Demonstrations
+from gailbench.formats import arrays
+from gailbench.formats.facts import Facts, Imported
+from gailbench.formats.raw import Raw, checked_lengths, count, shape_error
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.streams import stream
+
+
+def build(raw: Raw, facts: Facts, format: str) -> Imported:
+    """Check what a reader made of a file, and fill in what the file lacks.
+
+    Raises:
+        GailbenchError: An array does not fit the task or the others, or holds numbers that are none.
+    """
+    pairs = count(raw.observations)
+    lengths = checked_lengths(raw.path, raw.names.get("lengths", "lengths"), raw.lengths, pairs)
+    remarks = list(raw.remarks)
+    observations = arrays.observations(raw, "observations", raw.observations, pairs, facts)
+    if raw.final_observations is None:
+        final_observations = observations[np.cumsum(lengths) - 1]
+        remarks.append("the file has no final observations; each trajectory's last observation stands in for its own")
+    else:
+        final_observations = arrays.observations(raw, "final_observations", raw.final_observations, len(lengths), facts)
+    if raw.rewards is None:
+        remarks.append("the file has no rewards; they are 0, and so are the returns")
+    terminated, truncated = _ends(raw, lengths, facts.horizon, remarks)
+    if (longer := int((lengths > facts.horizon).sum())) > 0:
+        remarks.append(
+            f"{longer} of {len(lengths)} trajectories are longer than the task's horizon of {facts.horizon} steps "
+            f"(the longest has {lengths.max()}); they are kept whole"
+        )
+    if raw.offsets is None:
+        offsets = stream(facts.seed, f"offsets/{facts.task}").integers(facts.keep_every, size=len(lengths))
+    else:
+        offsets = arrays.offsets(raw, raw.offsets, len(lengths))
+    found = Demonstrations(
+        task=facts.task,
+        num_actions=facts.action_dim,
+        expert_sha256=raw.expert_sha256,
+        seed=raw.seed,
+        observations=observations,
+        actions=arrays.discrete(raw, pairs, facts) if facts.discrete else arrays.continuous(raw, pairs, facts),
+        rewards=np.zeros(pairs) if raw.rewards is None else arrays.rewards(raw, raw.rewards, pairs),
+        lengths=lengths,
+        terminated=terminated,
+        truncated=truncated,
+        final_observations=final_observations,
+        offsets=offsets,
+    )
+    try:
+        demonstrations.check(found)
+    except ValueError as error:  # whatever is left: nothing may be imported that cannot be read again
+        raise GailbenchError(f"{raw.path}: {first_line(error)}") from None
+    return Imported(found, format, raw.rewards is not None, tuple(remarks))
+
+
+def _ends(
+    raw: Raw, lengths: NDArray[np.int64], horizon: int, remarks: list[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which trajectories terminated and which were truncated, as far as the file tells."""
+    for name in ("done", "terminated", "truncated"):
+        values = getattr(raw, name)
+        if values is not None and values.shape != lengths.shape:
+            raise shape_error(
+                raw.path, raw.names.get(name, name), values, f"{lengths.shape}", "save one flag per trajectory"
+            )
+    if raw.terminated is not None and raw.truncated is not None:
+        if (open_ended := int((~(raw.terminated | raw.truncated)).sum())) > 0:
+            remarks.append(f"{open_ended} trajectories neither terminated nor reached a time limit")
+        return raw.terminated, raw.truncated
+    if raw.terminated is not None:
+        return raw.terminated, ~raw.terminated | (lengths >= horizon)
+    if raw.truncated is not None:
+        return ~raw.truncated, raw.truncated
+    remarks.append(
+        f"the file does not tell how trajectories ended: those of {horizon} steps or more count as truncated, "
+        "shorter ones as terminated"
+    )
+    terminated = lengths < horizon
+    if raw.done is not None:
+        terminated &= raw.done
+    return terminated, ~terminated

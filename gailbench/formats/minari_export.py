@@ -1,0 +1,97 @@
+"""Writing Minari datasets, with Minari."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gailbench.demonstrations import Demonstrations
+from gailbench.formats import minari
+from gailbench.formats.bounds import load_extra
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.tasks import get_task
+
+
+def write(demonstrations: Demonstrations, path_or_id: str) -> Path:
+    """Write a dataset, whole or not at all, and return its folder.
+
+    Args:
+        demonstrations: Of a task of ours.
+        path_or_id: A dataset's id, such as gail/hopper-v0, which is written where Minari looks for it, or the path of
+            its folder, which begins with "/", "./" or "../" and whose last part is such an id.
+
+    Raises:
+        GailbenchError: Minari is missing, the name is none, there is such a dataset, or it cannot be written.
+    """
+    load_extra("h5py", "minari", "writing Minari datasets")
+    load_extra("minari", "minari", "writing Minari datasets")
+    is_path = path_or_id.startswith(("/", "./", "../"))
+    name = Path(path_or_id).name if is_path else path_or_id
+    if not minari.is_id(name):
+        raise GailbenchError(
+            f"{path_or_id!r} is no name of a Minari dataset; end it in a version, as in gail/hopper-v0 or ./hopper-v0"
+        )
+    folder = Path(path_or_id) if is_path else minari.root() / path_or_id
+    if folder.exists():
+        raise GailbenchError(f"{folder} exists, and Minari datasets are never overwritten; choose another version")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            (Path(temporary) / "new").mkdir()
+            _write_data(demonstrations, Path(temporary) / "new" / "data", name)
+            if not is_path:
+                _add_namespaces(name)
+            (Path(temporary) / "new").rename(folder)
+    except (OSError, ValueError) as error:
+        raise GailbenchError(f"cannot write the Minari dataset {folder}: {first_line(error)}") from None
+    return folder
+
+
+def _add_namespaces(name: str) -> None:
+    from minari.namespace import create_namespace, list_local_namespaces
+
+    namespace = name.rpartition("/")[0]
+    if namespace and namespace not in list_local_namespaces():
+        create_namespace(namespace)
+
+
+def _write_data(d: Demonstrations, folder: Path, name: str) -> None:
+    import gymnasium
+    from gymnasium.spaces import Box, Discrete
+    from minari import __version__
+    from minari.data_collector import EpisodeBuffer
+    from minari.dataset.minari_storage import MinariStorage
+
+    task = get_task(d.task)
+    # Actions are samples of Gaussians and may leave the environment's bounds, so that the space has none.
+    actions = Discrete(d.num_actions) if d.discrete else Box(-np.inf, np.inf, (d.num_actions,), np.float32)
+    specification = copy.deepcopy(gymnasium.spec(task.environment))  # not the registry's own
+    specification.max_episode_steps = task.horizon
+    storage = MinariStorage.new(
+        folder,
+        observation_space=Box(-np.inf, np.inf, d.observations.shape[1:], np.float32),
+        action_space=actions,
+        env_spec=specification,
+    )
+    storage.update_metadata({"dataset_id": name, "minari_version": __version__})
+
+    def episodes() -> Any:
+        for number, (start, length) in enumerate(zip(d.starts, d.lengths, strict=True)):
+            rows = slice(start, start + length)
+            ends = {}
+            for key, values in (("terminations", d.terminated), ("truncations", d.truncated)):
+                ends[key] = np.zeros(length, dtype=bool)
+                ends[key][-1] = values[number]
+            yield EpisodeBuffer(
+                id=number,
+                observations=np.concatenate((d.observations[rows], d.final_observations[number : number + 1])),
+                actions=d.actions[rows],
+                rewards=d.rewards[rows],
+                **ends,
+            )
+
+    storage.update_episodes(episodes())

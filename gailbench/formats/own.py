@@ -1,0 +1,115 @@
+"""Our own .npz files, also incomplete ones that other programs wrote; the format is described in docs/formats.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.demonstrations import FORMAT
+from gailbench.formats.archive import Archive, open_archive
+from gailbench.formats.ends import flags, last_flags, split_at_ends
+from gailbench.formats.facts import Facts
+from gailbench.formats.raw import Raw, checked_lengths, count
+from gailbench.plumbing.errors import GailbenchError
+
+# The names under which files mark ends, by what they mean.
+_ENDS = {
+    "terminated": ("terminated", "terminals"),
+    "truncated": ("truncated", "timeouts"),
+    "done": ("dones",),
+}
+
+
+def read(path: Path, facts: Facts) -> Raw:
+    """Read a file with at least observations, actions, and lengths or ends.
+
+    Raises:
+        GailbenchError: It cannot be read, or is of another task.
+    """
+    with open_archive(path) as archive:
+        _check_scalars(archive, facts)
+        observations, actions = archive.read("observations"), archive.read("actions")
+        marks = {
+            meaning: (name, flags(path, name, archive.read(name)))
+            for meaning, names in _ENDS.items()
+            for name in names
+            if name in archive.names
+        }
+        remarks: list[str] = []
+        if "lengths" in archive.names:
+            lengths = checked_lengths(path, "lengths", archive.read("lengths"), count(observations))
+        else:
+            lengths = _lengths(path, marks, count(observations), remarks)
+        ends = {
+            meaning: last_flags(path, name, values, lengths)
+            if len(values) == count(observations) and len(lengths) != count(observations)
+            else values
+            for meaning, (name, values) in marks.items()
+        }
+        return Raw(
+            path=path,
+            observations=observations,
+            actions=actions,
+            lengths=lengths,
+            rewards=archive.get("rewards"),
+            final_observations=archive.get("final_observations"),
+            offsets=archive.get("offsets"),
+            expert_sha256=_text(archive, "expert_sha256"),
+            seed=_integer(archive, "seed", -1),
+            names={meaning: name for meaning, (name, _) in marks.items()},
+            remarks=tuple(remarks),
+            **ends,
+        )
+
+
+def _lengths(
+    path: Path, marks: dict[str, tuple[str, NDArray[np.bool_]]], pairs: int, remarks: list[str]
+) -> NDArray[np.int64]:
+    """Lengths from ends per pair."""
+    if not marks:
+        raise GailbenchError(
+            f"{path} lacks lengths, and no array marks ends either; save the trajectories' lengths as integers"
+        )
+    for name, values in marks.values():
+        if len(values) != pairs:
+            raise GailbenchError(
+                f"{path}: {name} has shape {values.shape}, expected ({pairs},), since there are no lengths; "
+                "save one flag per pair, or add lengths"
+            )
+    ends = np.logical_or.reduce([values for _, values in marks.values()])
+    if pairs and not ends[-1]:
+        remarks.append("the last trajectory has no end in the file; it may be cut off")
+    return split_at_ends(ends)
+
+
+def _check_scalars(archive: Archive, facts: Facts) -> None:
+    path = archive.path
+    if (version := _integer(archive, "format", FORMAT)) != FORMAT:
+        raise GailbenchError(
+            f"{path} has demonstrations format {version}; this version reads {FORMAT}, use the one that wrote it"
+        )
+    if (task := _text(archive, "task") or facts.task) != facts.task:
+        raise GailbenchError(f"{path} holds demonstrations of task '{task}', not '{facts.task}'; give --task {task}")
+    if (actions := _integer(archive, "num_actions", facts.action_dim)) != facts.action_dim:
+        raise GailbenchError(
+            f"{path}: num_actions is {actions}, expected {facts.action_dim} for task '{facts.task}'; "
+            "check that the file is of this task"
+        )
+
+
+def _text(archive: Archive, name: str) -> str:
+    return str(archive.read(name, "U")) if name in archive.names else ""
+
+
+def _integer(archive: Archive, name: str, default: int) -> int:
+    if name not in archive.names:
+        return default
+    values = archive.read(name)
+    if values.size != 1 or values.dtype.kind not in "iu":
+        raise GailbenchError(
+            f"{archive.path}: {name} is an array of {values.dtype} of shape {values.shape}, expected one integer; "
+            "save it as such or leave it out"
+        )
+    return int(values.reshape(()))

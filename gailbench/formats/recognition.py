@@ -1,0 +1,132 @@
+"""Which format a file or folder has, by its content; and what it is if it is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gailbench.formats import imitation_folder, minari, paper, stable
+from gailbench.formats.archive import open_archive
+from gailbench.formats.bounds import check_regular, readable
+from gailbench.formats.hdf5 import SIGNATURE, open_hdf5
+from gailbench.plumbing.errors import GailbenchError
+
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_WANTED = "give a file or folder of a known format (docs/formats.md)"
+# How files begin that are often mistaken for demonstrations, what they are, and what to do.
+_FOREIGN = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run 'git lfs pull' where it was cloned"),
+    (b"\x93NUMPY", "a single NumPy array; save observations, actions and lengths together with np.savez"),
+    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
+    (b"ARROW1", "an Arrow file; give the folder with its state.json"),
+    (b"\xff\xff\xff\xff", "perhaps an Arrow file; give the folder with its state.json"),
+    (b"PAR1", "a Parquet file, which is not read; save it with datasets.Dataset.save_to_disk and give the folder"),
+    (b"<", "a web page or XML, perhaps in place of a download; fetch the file itself"),
+    *(
+        (
+            bytes((0x80, protocol)),
+            "a pickle, which is never loaded since it can run any program; if you trust its source, load it yourself "
+            "and save observations, actions, rewards and lengths with np.savez",
+        )
+        for protocol in range(2, 6)
+    ),
+)
+
+
+def locate(path_or_id: Path | str) -> Path:
+    """Return the file or folder that is meant.
+
+    Raises:
+        GailbenchError: There is none, and no local Minari dataset of that id.
+    """
+    path, text = Path(path_or_id), str(path_or_id)
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # names that no file can have
+        pass
+    if minari.is_id(text):
+        folder = minari.root() / text
+        if folder.is_dir():
+            return folder
+        raise GailbenchError(
+            f"there is no file or folder {text}, and no Minari dataset of that id in {minari.root()}; "
+            f"'minari download {text}' fetches a public one"
+        )
+    raise GailbenchError(f"there is no file or folder {text!r}; {_WANTED}, or the id of a local Minari dataset")
+
+
+def recognize(path_or_id: Path | str) -> str:
+    """Return the name of the format, a key of `gailbench.formats.FORMATS`.
+
+    Raises:
+        GailbenchError: It is of none; the message says what it is instead.
+    """
+    path = locate(path_or_id)
+    if path.is_dir():
+        return _folder(path)
+    check_regular(path)
+    with readable(path, "a file"), path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(_ZIP):
+        return _zip(path)
+    if start.startswith(SIGNATURE):
+        return _hdf5(path)
+    for signature, meaning in _FOREIGN:
+        if start.startswith(signature):
+            raise GailbenchError(f"{path} is {meaning}")
+    if not start:
+        raise GailbenchError(f"{path} is empty; fetch it again")
+    kind = "text" if start.isascii() and b"\0" not in start else "of an unknown kind"
+    raise GailbenchError(f"{path} is {kind}, it begins with {start[:16]!r}; {_WANTED}")
+
+
+def _folder(path: Path) -> str:
+    if minari.data_folder(path) is not None:
+        return "minari"
+    if (path / imitation_folder.STATE).is_file():
+        return "imitation-folder"
+    if (path / "dataset_dict.json").is_file():
+        raise GailbenchError(f"{path} holds several splits of a Hugging Face dataset; give the folder of one of them")
+    if (path / minari.MAIN_FILE).is_file() or (path / "namespace_metadata.json").is_file():
+        raise GailbenchError(f"{path} is part of Minari's, but no whole dataset: it lacks {minari.METADATA}; name one")
+    raise GailbenchError(
+        f"{path} is a folder of neither Minari (data/{minari.METADATA}) nor Hugging Face's datasets "
+        f"({imitation_folder.STATE}); {_WANTED}"
+    )
+
+
+def _zip(path: Path) -> str:
+    with open_archive(path) as archive:
+        names, files = archive.names, archive.files
+    if any(name.endswith("data.pkl") for name in files):
+        raise GailbenchError(f"{path} is a file of PyTorch, whose pickle is never loaded; save arrays with np.savez")
+    if not names:
+        raise GailbenchError(f"{path} is a zip archive without NumPy arrays, of {len(files)} files; unpack it first")
+    if "actions" in names and "episode_starts" in names and names & set(stable.OBSERVATIONS):
+        return "stable-baselines-npz"
+    if {"observations", "actions"} <= names:
+        return "npz"
+    if {"obs", "acts", "indices", "terminal"} <= names:
+        return "imitation-npz"
+    if {"obs", "acs"} <= names:
+        return "baselines-npz"
+    listed = sorted(names)
+    raise GailbenchError(
+        f"{path} is an .npz file of the arrays {', '.join(listed[:8])}{', ...' if len(listed) > 8 else ''}, which no "
+        "known format has; save observations, actions and lengths"
+    )
+
+
+def _hdf5(path: Path) -> str:
+    with open_hdf5(path) as file:
+        names = file.names
+    if paper.OBSERVATIONS in names:
+        return "hdf5"
+    if minari.FIRST in names:
+        return "minari"
+    listed = sorted(names)
+    raise GailbenchError(
+        f"{path} is an HDF5 file of {', '.join(listed[:8]) or 'nothing'}{', ...' if len(listed) > 8 else ''}, neither "
+        f"the paper's layout ({', '.join(paper.NAMES.values())}) nor Minari's ({minari.FIRST}); "
+        "save observations, actions and lengths with np.savez"
+    )

@@ -1,0 +1,130 @@
+"""Carrying out one run in its folder: train, evaluate, write; resumed from its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gailbench.algorithms import Assignment, get_algorithm
+from gailbench.demonstrations import Demonstrations
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import remove_temporary, write_atomic
+from gailbench.plumbing.locks import Lock
+from gailbench.runs import folder as folders
+from gailbench.runs.folder import Notice, RunFolder, evaluation_csv, folder_of
+from gailbench.runs.settings import LOOP, apply
+from gailbench.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from gailbench.training import Learner
+
+
+def make_learner(spec: RunSpec, demonstrations: Demonstrations | None) -> Learner:
+    """Return what the run trains, before its first iteration."""
+    from gailbench.algorithms.loop import LoopSettings
+
+    task = spec.task_itself()
+    algorithm, changes = get_algorithm(spec.algorithm), {**dict(task.settings), **dict(spec.changes)}
+    loop = LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0)
+    own = algorithm.settings_class()
+    return algorithm.make(
+        Assignment(
+            task=task,
+            demonstrations=demonstrations,
+            pairs=None if demonstrations is None else demonstrations.subset(spec.trajectories, task.keep_every),
+            iterations=spec.iterations,
+            seed=spec.seed,
+            loop=apply(loop, LOOP, changes),
+            settings=None if own is None else apply(own(), algorithm.name, changes),
+        )
+    )
+
+
+def execute(
+    spec: RunSpec,
+    demonstrations: Demonstrations | None,
+    results: Path,
+    on_row: Callable[[dict[str, float]], None] = lambda row: None,
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint_every: float = 300.0,
+    notice: Notice = lambda text: None,
+) -> float:
+    """Carry out a run, continuing from its checkpoint if there is one; return its mean evaluation return.
+
+    Raises:
+        Interrupted: `stop` or a signal said so; the same call continues.
+        Locked: Another process is at it.
+        GailbenchError: The folder cannot be written, or the demonstrations are too few.
+    """
+    folder = folder_of(spec, results)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with Lock(folder.lock):
+            remove_temporary(folder.path / "*")
+            returns = folder.returns(spec, notice)  # since it was planned
+            if returns is None:
+                returns = _train_and_evaluate(spec, demonstrations, folder, on_row, stop, checkpoint_every, notice)
+            folder.checkpoint.unlink(missing_ok=True)
+            folder.error.unlink(missing_ok=True)
+    except OSError as error:
+        raise GailbenchError(f"cannot write {error.filename or folder.path}: {error.strerror}") from None
+    return float(returns.mean())
+
+
+def _train_and_evaluate(
+    spec: RunSpec,
+    demonstrations: Demonstrations | None,
+    folder: RunFolder,
+    on_row: Callable[[dict[str, float]], None],
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+    notice: Notice,
+) -> NDArray[np.float64]:
+    """Train, evaluate and write the run's files; return the evaluation's returns."""
+    from gailbench.plumbing.interrupts import interruptible
+    from gailbench.plumbing.streams import stream
+    from gailbench.plumbing.versions import command, versions
+    from gailbench.policy import policy_bytes
+    from gailbench.sampling import evaluate
+    from gailbench.training import CheckpointFile, Training, curve_csv
+
+    algorithm = get_algorithm(spec.algorithm)
+    folder.evaluation.unlink(missing_ok=True)  # of a damaged run
+    write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
+    checkpoint = CheckpointFile(folder.checkpoint, spec.as_json(), checkpoint_every)
+    training = Training(make_learner(spec, demonstrations), spec.iterations)
+    if checkpoint.path.exists():
+        try:
+            training.load(checkpoint)
+        except GailbenchError as unusable:
+            aside = folder.unusable_checkpoint
+            checkpoint.path.replace(aside)
+            notice(f"{unusable}; it is now {aside.name} and the run starts anew")
+            training = replace(training, learner=make_learner(spec, demonstrations))
+    training.run(checkpoint, on_row, stop)
+    policy = training.learner.policy
+
+    started = time.monotonic()
+    with interruptible():
+        returns, lengths = evaluate(spec.task_itself(), policy, folders.EPISODES, stream(spec.seed, "evaluation"))
+    timing = {
+        "training_seconds": round(training.seconds, 2),
+        "evaluation_seconds": round(time.monotonic() - started, 2),
+    }
+    folder.write_result(
+        {
+            folder.curve.name: curve_csv(training.rows, algorithm.columns),
+            folder.policy.name: policy_bytes(policy),
+            folder.versions.name: json.dumps({**versions(), "command": command()}, indent=2) + "\n",
+            folder.timing.name: json.dumps(timing, indent=2) + "\n",
+            folder.evaluation.name: evaluation_csv(returns, lengths),
+        }
+    )
+    return returns

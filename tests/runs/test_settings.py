@@ -1,0 +1,106 @@
+"""Settings by name: typed by their field, never evaluated, part of a run's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_helpers import call
+
+from gailbench.algorithms import BC, FEM, GAIL
+from gailbench.algorithms.loop import LoopSettings
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.runs import settings
+from gailbench.runs.grid import Request, plan
+from gailbench.tasks import TASKS
+
+CARTPOLE = TASKS["cartpole"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("gail.learning_rate", "0.003", 0.003),
+        ("gail.learning_rate", "1", 1.0),
+        ("gail.hidden", "64,64", (64, 64)),
+        ("gail.hidden", "[32]", (32,)),
+        ("loop.activation", "leaky_relu", "leaky_relu"),
+        ("loop.policy_region.limit", "2e-2", 0.02),
+    ],
+)
+def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
+    parsed = settings.parse(GAIL, name, text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("gail.learning_rat", "1", "did you mean 'gail.learning_rate'"),
+        ("gail.learning_rate", "fast", "must be a finite number"),
+        ("gail.learning_rate", "1e999", "must be a finite number"),
+        ("gail.learning_rate", "True", "must be a finite number"),
+        ("gail.hidden", "a,b", "must be an integer"),
+        ("loop.activation", "relu", "must be tanh or leaky_relu"),
+        ("loop.batch", "3", "is set by --batch"),
+        ("loop.gamma", "__import__('os').getcwd()", "must be a finite number"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, text: str, said: str) -> None:
+    with pytest.raises(GailbenchError) as caught:
+        settings.parse(GAIL, name, text)
+    assert said in str(caught.value)
+
+
+def test_changes_are_made_where_they_belong() -> None:
+    loop = LoopSettings(batch=100)
+    changed = settings.apply(loop, "loop", {"loop.gamma": 0.9, "loop.value_region.limit": 0.5, "gail.hidden": (8,)})
+    assert (changed.gamma, changed.value_region.limit, changed.policy_region) == (0.9, 0.5, loop.policy_region)
+    assert (loop.gamma, loop.value_region.limit) == (0.995, 0.01)
+
+
+def test_behavioral_cloning_has_no_loop_and_fem_no_settings_of_its_own() -> None:
+    assert {name.partition(".")[0] for name in settings.describe(BC)} == {"bc"}
+    assert {name.partition(".")[0] for name in settings.describe(FEM)} == {"loop"}
+
+
+def test_the_name_of_a_runs_settings_says_what_differs(tmp_path: Path) -> None:
+    def names(*given: tuple[str, str]) -> dict[str, str]:
+        request = Request(tmp_path, sizes=[1], settings=given, write=False)
+        return {job.spec.algorithm: job.spec.settings for job in plan(CARTPOLE, request)}
+
+    assert set(names().values()) == {"paper"}
+    # What is the paper's is no difference, and what an algorithm has not does not rename its runs.
+    assert set(names(("gail.learning_rate", "0.01")).values()) == {"paper"}
+    assert names(("gail.learning_rate", "0.003")) == {
+        "bc": "paper",
+        "fem": "paper",
+        "gtal": "paper",
+        "gail": "gail.learning_rate-0.003",
+    }
+    both = names(("loop.hidden", "64,64"), ("loop.gamma", "0.9"))
+    assert (both["bc"], both["gtal"]) == ("paper", "loop.gamma-0.9,loop.hidden-64x64")
+    with pytest.raises(GailbenchError, match=r"unknown setting 'gial\.hidden'"):
+        names(("gial.hidden", "3"))
+
+
+def test_a_setting_changes_the_run(tmp_path: Path) -> None:
+    common = ("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "gail", "--iterations", 2, "--batch", 200)
+    for given in ((), ("--set", "gail.learning_rate=0.5")):
+        assert call(*common, *given, "--results", tmp_path, "--jobs", 1).code == 0
+    curves = [path.read_text() for path in tmp_path.rglob("curve.csv")]
+    assert len(set(curves)) == 2
+
+
+def test_a_file_gives_settings_and_the_command_goes_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("[gail]\nlearning_rate = 0.5\nhidden = [8]\n[loop.policy_region]\nlimit = 0.02\n")
+    shown = call(
+        *("config", "show", "--task", "walker", "--algorithm", "gail", "--config", path, "--json"),
+        *("--set", "gail.learning_rate=0.25"),
+    )
+    assert shown.code == 0, shown.err
+    assert '"gail.learning_rate": {\n    "value": 0.25,\n    "origin": "command"' in shown.out
+    assert '"loop.policy_region.limit": {\n    "value": 0.02,\n    "origin": "file"' in shown.out
+    assert '"gail.discriminator_entropy": {\n    "value": 0.001,\n    "origin": "paper"' in shown.out
