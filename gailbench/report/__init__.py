@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -180,8 +181,8 @@ def _drawings(findings: Findings) -> Iterator[Drawing]:
     returns = findings.results.returns.merge(scores.drop(columns="mean"), on="run")
     for task in findings.shown_tasks():  # the long ones first
         curves = findings.curves[findings.curves["task"] == task]
-        yield f"curves_{task}", "curves_figure", task, table, scores, curves, baselines
-        yield f"strips_{task}", "strips_figure", task, table, returns[returns["task"] == task], baselines
+        yield f"curves_{file_name(task)}", "curves_figure", task, table, scores, curves, baselines
+        yield f"strips_{file_name(task)}", "strips_figure", task, table, returns[returns["task"] == task], baselines
     if findings.shown_tasks():
         yield "figure1a", "figure1a", table, scores
         yield "figure1b", "figure1b", table, scores
@@ -189,3 +190,8 @@ def _drawings(findings: Findings) -> Iterator[Drawing]:
         yield "across_seeds", "across_seeds_figure", findings.across
     if findings.expert_curves:
         yield "experts", "experts_figure", findings.expert_curves, baselines
+
+
+def file_name(task: str) -> str:
+    """A task's name as part of a file's: a slash would name a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", task)

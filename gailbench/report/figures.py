@@ -53,6 +53,7 @@ _SCORE_CAPTION = (
     "expert (1); below 0 the axis is logarithmic."
 )
 _SETTINGS: dict[Any, Any] = {
+    "text.parse_math": False,  # a user's name may hold a dollar sign
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,

@@ -5,8 +5,10 @@ A folder that cannot be trusted is named in a remark and left out; nothing here 
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,11 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gailbench.algorithms import Algorithm, registry
 from gailbench.paper import unpublished_results
-from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import check_regular
+from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
+from gailbench.runs.spec import FORMATS as SPEC_FORMATS
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
-PARTITIONS = ("task", "algorithm", "settings", "trajectories", "seed")
 CELL = ["task", "algorithm", "entropy_weight", "trajectories"]
 DIAGNOSTICS = (
     "discriminator_loss",
@@ -31,7 +36,8 @@ DIAGNOSTICS = (
     "kl",
     "entropy",
 )
-SPEC_FORMATS = (1, 2)
+# Squares of larger ones, which a standard deviation sums, are infinite.
+LARGEST_RETURN = 1e100
 ADDED = "added"  # the settings of runs from a file of --add
 ADDED_COLUMNS = ("task", "algorithm", "trajectories", "seed", "episode", "return")
 
@@ -78,14 +84,14 @@ def load_results(results: Path) -> Results:
     returns: list[NDArray[np.float64]] = []
     remarks: list[str] = []
     incomplete: list[str] = []
-    for folder in _run_folders(results):
+    for folder in _run_folders(results, remarks):
         name = str(folder.relative_to(results / "runs"))
-        if not (folder / "evaluation.csv").exists():  # it is written last
-            incomplete.append(name)
-            continue
         try:
-            spec, evaluation = _read_spec(folder), _read_returns(folder / "evaluation.csv")
-        except Damaged as damage:
+            if not RunFolder(folder).complete:
+                incomplete.append(name)
+                continue
+            spec, evaluation = _read_spec(folder, _partitions(folder)), _read_returns(folder)
+        except (Damaged, OSError) as damage:
             remarks.append(f"{name} is skipped: {damage}")
             continue
         runs.append({"run": len(runs), **spec, "folder": folder})
@@ -153,11 +159,26 @@ def add_results(results: Results, file: Path) -> Results:
     """
     text = {"task": "str", "algorithm": "str"}
     try:
-        frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"return": [""]}, skipinitialspace=True)
+        check_regular(file)
+        if file.stat().st_size > LARGEST_FILE:
+            raise GailbenchError(f"{file} is larger than {LARGEST_FILE:,} bytes; give the evaluation returns only")
+        frame = pd.read_csv(
+            file,
+            dtype=text,
+            keep_default_na=False,
+            na_values={"return": [""]},
+            skipinitialspace=True,
+            compression=None,  # pandas would guess it from the name
+            index_col=False,
+            on_bad_lines="error",
+        )
+        _check_width(file)
     except OSError as error:
         raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise GailbenchError(f"{file} is not a CSV file with the columns {', '.join(ADDED_COLUMNS)}") from error
+        raise GailbenchError(
+            f"{file} is not a CSV file, uncompressed, with the columns {', '.join(ADDED_COLUMNS)} ({first_line(error)})"
+        ) from error
     missing = [column for column in ADDED_COLUMNS if column not in frame]
     if missing:
         raise GailbenchError(f"{file} has no column '{missing[0]}'; it needs {', '.join(ADDED_COLUMNS)}")
@@ -166,17 +187,26 @@ def add_results(results: Results, file: Path) -> Results:
     for column in ADDED_COLUMNS[2:]:
         numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
         wrong = ~np.isfinite(numbers)
-        if column != "return":
-            wrong |= (numbers < 0) | (np.floor(numbers) != numbers)
+        if column == "return":
+            wrong |= np.abs(numbers) >= LARGEST_RETURN
+        else:
+            wrong |= (numbers < 0) | (np.floor(numbers) != numbers) | (numbers >= 2**31)
         if wrong.any():
             line = int(np.argmax(wrong))
-            kind = "a finite number" if column == "return" else "a whole number"
+            kind = f"a finite number below {LARGEST_RETURN:g}" if column == "return" else "a whole number below 2^31"
             raise GailbenchError(f"{file}, line {line + 2}: {column} '{frame[column].iloc[line]}' is not {kind}")
         frame[column] = numbers if column == "return" else numbers.astype(np.int64)
     for column in ("task", "algorithm"):
         if (frame[column] == "").any():
             line = int(np.argmax((frame[column] == "").to_numpy()))
             raise GailbenchError(f"{file}, line {line + 2}: {column} is empty")
+    for column in ("task", "algorithm"):
+        for name in frame[column].unique():
+            if not NAME.fullmatch(name):
+                raise GailbenchError(
+                    f"{file}: '{name[:40]}' cannot be the name of a {'method' if column == 'algorithm' else 'task'}: "
+                    "printable characters, at most 60"
+                )
     taken = {name.casefold() for name in (*ALGORITHMS, CONSTANT, *results.runs["algorithm"])}
     if ours := [name for name in frame["algorithm"].unique() if name.casefold() in taken]:
         raise GailbenchError(
@@ -196,6 +226,24 @@ def add_results(results: Results, file: Path) -> Results:
     if foreign := sorted(set(frame["task"]) - set(TASKS)):
         remarks.append(f"{file.name} has tasks that are not the paper's: {', '.join(foreign)}")
     return Results(pd.concat(runs, ignore_index=True), pd.concat(returns, ignore_index=True), remarks)
+
+
+NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
+LARGEST_FILE = 2**30
+
+
+def _check_width(file: Path) -> None:
+    """Check that no row has more or fewer columns than the header: pandas would shift them.
+
+    Raises:
+        ValueError: One has.
+    """
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = csv.reader(stream)
+        width = len(next(rows, []))
+        for number, row in enumerate(rows, start=2):
+            if row and len(row) != width:
+                raise ValueError(f"line {number} has {len(row)} columns, the header {width}")
 
 
 def load_expert_curves(results: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -258,26 +306,35 @@ def read_run(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64] | None, 
     Raises:
         Damaged: A file cannot be used.
     """
-    # The absolute path has the partitions, however the folder was named.
-    folder = folder.resolve()
-    spec = _read_spec(folder)
-    returns = _read_returns(folder / "evaluation.csv") if (folder / "evaluation.csv").exists() else None
-    path = folder / "curve.csv"
+    # A run that was copied, or is reached by a link, has other names around it.
+    spec = _read_spec(folder, {})
+    returns = _read_returns(folder) if RunFolder(folder).complete else None
+    path = RunFolder(folder).curve
     if not path.exists():
         return spec, returns, pd.DataFrame(columns=list(_CURVE_COLUMNS), dtype="float64")
     return spec, returns, _read_columns(path, _CURVE_COLUMNS, required=_CURVE_COLUMNS[:3])
 
 
-def _run_folders(results: Path) -> list[Path]:
-    """Run folders in the order of their names, numbers by value, so that pooling has one order."""
-    pattern = "/".join(f"{partition}=*" for partition in PARTITIONS)
-    folders = (folder for folder in (results / "runs").glob(pattern) if folder.is_dir())
-    return sorted(
-        folders,
-        key=lambda folder: [
-            (int(value), "") if value.isdecimal() else (0, value) for value in _partitions(folder).values()
-        ],
-    )
+def _run_folders(results: Path, remarks: list[str]) -> list[Path]:
+    """Run folders in the order of their names, numbers by value, so that pooling has one order; `remarks` hears of
+    those that cannot be read."""
+    folders = [results / "runs"]
+    for partition in PARTITIONS:
+        inner = []
+        for folder in folders:
+            try:
+                inner += [path for path in folder.iterdir() if path.name.startswith(f"{partition}=") and path.is_dir()]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                remarks.append(f"{folder} cannot be read ({error.strerror}); its runs are left out")
+        folders = inner
+    return sorted(folders, key=lambda folder: [_rank(value) for value in _partitions(folder).values()])
+
+
+def _rank(value: str) -> tuple[int, str]:
+    """Sort key of a partition's value: numbers by value."""
+    return (int(value), "") if value.isascii() and value.isdigit() and len(value) < 20 else (0, value)
 
 
 def _partitions(folder: Path) -> dict[str, str]:
@@ -287,20 +344,22 @@ def _partitions(folder: Path) -> dict[str, str]:
     }
 
 
-def _read_spec(folder: Path) -> dict[str, Any]:
-    """Read and check spec.json; return what the runs frame needs of it."""
+def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
+    """Read and check spec.json against the names of the folder; return what the runs frame needs of it."""
     try:
-        spec = json.loads((folder / "spec.json").read_bytes())
+        spec = json.loads(RunFolder(folder).spec.read_bytes())
     except OSError as error:
         raise Damaged(f"spec.json cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged("spec.json is not JSON") from error
     if not isinstance(spec, dict):
         raise Damaged("spec.json is not a JSON object")
     if spec.get("format") not in SPEC_FORMATS:
         known = " and ".join(map(str, SPEC_FORMATS))
         raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {known}")
-    for partition, value in _partitions(folder).items():
+    if missing := [name for name in PARTITIONS if not isinstance(spec.get(name), str | int)]:
+        raise Damaged(f"spec.json has no {missing[0]}")
+    for partition, value in partitions.items():
         if str(spec.get(partition)) != value:
             raise Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
 
@@ -345,7 +404,8 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
     """
     task = TASKS.get(task_name)
     weights: dict[str, float | None] = {"paper": None}
-    if algorithm == "gail":
+    known_algorithm = _algorithm(algorithm)
+    if known_algorithm is not None and known_algorithm.has_entropy_weight:
         weights = {"paper": 0.0}
         known = (*(task.entropy_weights if task else ()), *unpublished_weights(task_name))
         weights |= {f"entropy_weight-{w:g}": w for w in known if w}
@@ -354,19 +414,30 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
     if algorithm not in (*ALGORITHMS, CONSTANT):
         return {}
     expected: dict[str, Any] = {"entropy_weight": weights[settings]}
-    if task and algorithm != "bc":  # behavioral cloning has neither
+    if task and known_algorithm is not None and known_algorithm.takes_environment_steps:
         expected |= {"batch": task.batch, "iterations": task.iterations}
     return expected
 
 
-def _read_returns(path: Path) -> NDArray[np.float64]:
-    """Read the evaluation trajectories' returns [episodes]."""
-    evaluation = _read_columns(path, ("return", "length"), required=("return", "length"))
-    if evaluation.empty:
-        raise Damaged(f"{path.name} has no rows")
-    if not np.isfinite(evaluation.to_numpy()).all():
-        raise Damaged(f"{path.name} has missing or non-finite numbers")
-    return evaluation["return"].to_numpy()
+def _algorithm(name: str) -> Algorithm | None:
+    """The algorithm of that name; None for one of a package that is not installed here."""
+    return registry().get(name)
+
+
+def _read_returns(folder: Path) -> NDArray[np.float64]:
+    """Read the evaluation trajectories' returns [episodes] of a run whose files are as they were written."""
+    run = RunFolder(folder)
+    try:
+        if damaged := run.changed():
+            raise Damaged(f"{damaged.name} does not have the checksum that it was written with")
+        returns, _ = read_evaluation(run.evaluation)
+    except OSError as error:
+        raise Damaged(f"{error.filename} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{run.evaluation.name}: {first_line(error)}") from error
+    if not (np.abs(returns) < LARGEST_RETURN).all():
+        raise Damaged(f"{run.evaluation.name} has a return beyond {LARGEST_RETURN:g}, which no statistic survives")
+    return returns
 
 
 def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> pd.DataFrame:

@@ -176,8 +176,8 @@ CHECKED = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
 _RETURN = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
-def read_evaluation(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the returns and lengths (EPISODES,) that an evaluation.csv holds.
+def read_evaluation(path: Path, episodes: int | None = None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the returns and lengths (episodes,) that an evaluation.csv holds; there must be EPISODES by default.
 
     Raises:
         OSError: It cannot be read.
@@ -186,9 +186,12 @@ def read_evaluation(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     header, *lines = path.read_text(encoding="ascii").splitlines() or [""]
     if header != EVALUATION_COLUMNS:
         raise ValueError(f"its columns are not {EVALUATION_COLUMNS}")
+    if not lines:
+        raise ValueError("it has no rows")
     rows = [line.split(",") for line in lines]
-    if [row[0] for row in rows] != [str(k) for k in range(EPISODES)]:
-        raise ValueError(f"it does not hold the {EPISODES} episodes 0 to {EPISODES - 1} once each")
+    episodes = EPISODES if episodes is None else episodes
+    if [row[0] for row in rows] != [str(k) for k in range(episodes)]:
+        raise ValueError(f"it does not hold the {episodes} episodes 0 to {episodes - 1} once each")
     for row in rows:
         if len(row) != 3 or not _RETURN.fullmatch(row[1]) or not (row[2].isdigit() and 0 < int(row[2]) < 2**31):
             raise ValueError(f"episode {row[0]} is not a return and a length")

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from gailbench.report import load
+from gailbench.runs import folder
 from gailbench.tasks import TASKS
 
 WriteRun = Callable[..., Path]
@@ -31,6 +33,16 @@ def baselines() -> pd.DataFrame:
     return frame
 
 
+@pytest.fixture(autouse=True)
+def any_number_of_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of these tests have a few evaluation episodes, where real ones have 50."""
+
+    def read(path: Path) -> Any:
+        return folder.read_evaluation(path, len(path.read_text().splitlines()) - 1)
+
+    monkeypatch.setattr(load, "read_evaluation", read)
+
+
 @pytest.fixture
 def write_run(results: Path) -> WriteRun:
     """Return a function that writes one run folder; keywords override spec.json."""
@@ -46,8 +58,8 @@ def write_run(results: Path) -> WriteRun:
         **spec: Any,
     ) -> Path:
         name = f"task={task}/algorithm={algorithm}/settings={settings}/trajectories={trajectories}/seed={seed}"
-        folder = results / "runs" / name
-        folder.mkdir(parents=True)
+        run = results / "runs" / name
+        run.mkdir(parents=True)
         weight = float(settings.split("-")[1]) if settings.startswith("entropy_weight-") else 0.0
         known = {
             "task": task,
@@ -62,7 +74,7 @@ def write_run(results: Path) -> WriteRun:
             "expert_sha256": "e" * 64,
             "format": 1,
         }
-        (folder / "spec.json").write_text(json.dumps(known | spec))
+        (run / "spec.json").write_text(json.dumps(known | spec))
         empty = algorithm == "bc"
         diagnostics = "0.7,0.8,0.6,0.1,0.01,2.5" if algorithm == "gail" else ",,,,0.01,2.5"
         rows = [
@@ -76,10 +88,10 @@ def write_run(results: Path) -> WriteRun:
             "discriminator_loss,expert_accuracy,policy_accuracy,jensen_shannon,kl,entropy,halvings,"
             "explained_variance,training_loss,validation_loss"
         )
-        (folder / "curve.csv").write_text("\n".join([header, *rows]) + "\n")
+        (run / "curve.csv").write_text("\n".join([header, *rows]) + "\n")
         if returns is not None:
             lines = [f"{episode},{value},1000" for episode, value in enumerate(returns)]
-            (folder / "evaluation.csv").write_text("\n".join(["episode,return,length", *lines]) + "\n")
-        return folder
+            (run / "evaluation.csv").write_text("\n".join(["episode,return,length", *lines]) + "\n")
+        return run
 
     return write

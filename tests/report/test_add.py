@@ -64,7 +64,7 @@ def test_a_task_that_is_not_the_papers_is_shown_without_score(
         ("", "is not a CSV file"),
         ("task,algorithm,trajectories,seed,return\nwalker,m,1,0,1\n", "no column 'episode'"),
         (HEADER, "has no rows"),
-        (f"{HEADER}walker,m,1,0,0,high\n", "line 2: return 'high' is not a finite number"),
+        (f"{HEADER}walker,m,1,0,0,high\n", "line 2: return 'high' is not a finite number below 1e+100"),
         (f"{HEADER}walker,m,1,0,0,1\nwalker,m,1,0,1,inf\n", "line 3: return 'inf' is not a finite number"),
         (f"{HEADER}walker,m,1,0,0,\n", "line 2: return 'nan' is not a finite number"),
         (f"{HEADER}walker,m,1.5,0,0,1\n", "line 2: trajectories '1.5' is not a whole number"),

@@ -57,12 +57,12 @@ def test_a_run_without_evaluation_is_not_counted(results: Path, write_run: Write
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "cannot be read as numbers"),
+        ("", "its columns are not episode,return,length"),
         ("episode,return,length\n", "has no rows"),
-        ("episode,return,length\n0,1.0,10\n1,,10\n", "non-finite"),
-        ("episode,return,length\n0,inf,10\n", "non-finite"),
-        ("episode,return,length\n0,abc,10\n", "cannot be read as numbers"),
-        ("episode,length\n0,10\n", "no column 'return'"),
+        ("episode,return,length\n0,1.0,10\n1,,10\n", "episode 1 is not a return and a length"),
+        ("episode,return,length\n0,inf,10\n", "episode 0 is not a return and a length"),
+        ("episode,return,length\n0,abc,10\n", "episode 0 is not a return and a length"),
+        ("episode,length\n0,10\n", "its columns are not"),
         ("\x00\x01\x02", "evaluation.csv"),
     ],
 )
@@ -106,7 +106,7 @@ def test_unreadable_specs_are_named_and_skipped(
     [
         ({"seed": 7}, "seed 7, not 0"),
         ({"task": "hopper"}, "task hopper, not walker"),
-        ({"trajectories": 11.0}, "trajectories 11.0, not 11"),
+        ({"trajectories": 11.0}, "spec.json has no trajectories"),
         ({"iterations": 100}, "iterations 100, but settings=paper means 500"),
         ({"entropy_weight": 0.01}, "entropy_weight 0.01, but settings=paper means 0.0"),
         ({"format": 3}, "format 3"),

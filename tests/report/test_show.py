@@ -67,7 +67,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, write_run: WriteRun) -> None:
     finished = call("show", folder)
     assert finished.code == 1
     assert finished.err.count("\n") == 1
-    assert "evaluation.csv cannot be read as numbers" in finished.err
+    assert "evaluation.csv: episode 0 is not a return" in finished.err
 
 
 def test_a_sparkline_is_as_wide_as_it_may_be() -> None:
