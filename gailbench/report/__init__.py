@@ -82,7 +82,8 @@ def write_report(
 
     Args:
         formats: Which of FORMATS; png and svg are the figures.
-        baselines, added: As for `findings_of`.
+        baselines: As for `findings_of`.
+        added: As for `findings_of`.
 
     Raises:
         GailbenchError: `out` cannot be written, or an added file cannot be used.
