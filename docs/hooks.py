@@ -62,10 +62,10 @@ def _command(command: click.Command, parent: click.Context | None, name: str) ->
     *said, example = _paragraphs(command.help or "")
     yield from said
     yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n"
-    records = [option.get_help_record(context) for option in command.get_params(context)]
-    if options := [record for record in records if record is not None]:
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    if records := [record for option in options if (record := option.get_help_record(context)) is not None]:
         yield "| option | meaning |\n|---|---|"
-        yield from (f"| {_code(names)} | {_plain(text)} |" for names, text in options)
+        yield from (f"| {_code(names)} | {_plain(text)} |" for names, text in records)
         yield ""
     yield example
     yield from _paragraphs(command.epilog or "")
@@ -92,8 +92,10 @@ def _paragraphs(text: str) -> list[str]:
 
 def _code(names: str) -> str:
     """An option's names and values as code; a bar would end the cell."""
-    return "<code>" + html.escape(names).replace("|", "&#124;") + "</code>"
+    return "<code>" + html.escape(names.replace("INTEGER RANGE", "INTEGER")).replace("|", "&#124;") + "</code>"
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+    """Text as it is, but for ranges without an end."""
+    text = re.sub(rf"(\d+)<=x<={2**63 - 1}", r"from \1", text)
+    return html.escape(re.sub(r"([\\`*_|\[\]])", r"\\\1", text), quote=False)
