@@ -62,7 +62,7 @@ def main() -> None:
         say(f"gailbench: {error.format_message()}")
         sys.exit(error.exit_code)
     except GailbenchError as error:
-        say(f"gailbench: {error}")
+        say(f"gailbench: {error}".replace("\n", " "))
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, click.Abort):
         say("gailbench: interrupted")

@@ -6,9 +6,6 @@ Legend: K trajectories, M pairs of all of them, O observation, A action.
 from __future__ import annotations
 
 import hashlib
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import open_atomic
+from gailbench.plumbing.npz import open_archive
 from gailbench.plumbing.streams import stream
 from gailbench.tasks import Task
 
@@ -29,21 +27,6 @@ if TYPE_CHECKING:
 FORMAT = 2
 FORMATS = (1, FORMAT)
 
-# What reading a damaged or foreign archive can raise: a flipped bit may hit any part of the zip format, or of an
-# array's header, which NumPy reads as Python source.
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    tokenize.TokenError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 # Name, kinds of dtype and numbers of axes of each array.
 _ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("observations", "f", (2,)),
@@ -59,6 +42,8 @@ _ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
 
 # What is no part of the content.
 _LABELS = ("task", "num_actions", "expert_sha256", "seed", "stated_sha256")
+_MEMBERS = {"format", "sha256", "task", "num_actions", "expert_sha256", "seed", "observations", "actions", "rewards"}
+_MEMBERS |= {"lengths", "terminated", "truncated", "final_observations", "offsets"}
 _TYPES = {"observations": np.float32, "rewards": np.float64, "lengths": np.int64, "terminated": np.bool_}
 _TYPES |= {"truncated": np.bool_, "final_observations": np.float32, "offsets": np.int64}
 
@@ -250,16 +235,15 @@ def read(path: Path) -> Demonstrations:
     Raises:
         GailbenchError: The file is missing, truncated, foreign, inconsistent or holds non-finite numbers.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them") from None
-    except _UNREADABLE as error:
-        raise GailbenchError(
-            f"{path} is not a readable demonstrations file ({first_line(error)}); "
-            "sample it again with 'gailbench demos sample'"
-        ) from None
+    if not path.exists():
+        raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them")
+    with open_archive(path) as archive:
+        if "obs" in archive.names and "observations" not in archive.names:
+            raise GailbenchError(
+                f"{path} holds demonstrations of another project ({', '.join(sorted(archive.names))}); "
+                "'gailbench demos import' reads them"
+            )
+        content = {name: archive.read(name, "fiubU") for name in archive.names & _MEMBERS}
     missing = {"format", *(f.name for f in fields(Demonstrations) if f.name != "stated_sha256")} - set(content)
     if missing:
         raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from gailbench.commands.options import FILE, POSITIVE, SEED, TASK_LIST, print_json, say
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task
 
 
 @click.group()
 def demos() -> None:
-    """Sample and inspect demonstrations."""
+    """Sample, import, export and inspect demonstrations."""
 
 
 @demos.command("sample")
@@ -47,6 +48,63 @@ def demos_sample(
             f"{found.returns.std():.2f}, written to {path}"
         )
         say(f"next: gailbench run --task {task.name} --demos {path}")
+
+
+@demos.command("import")
+@click.option("--task", "tasks", type=TASK_LIST, required=True, help="One task.")
+@click.argument("source", metavar="FILE_OR_ID")
+@click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK_imported.npz]", show_default=False)
+@click.option(
+    "--keep-every", type=POSITIVE, help="Say what a subsample of every k-th pair keeps.  [default: the task's]"
+)
+@click.option("--overwrite", is_flag=True, help="Write where a file is.")
+def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: int | None, overwrite: bool) -> None:
+    """Read somebody's demonstrations, say what was understood, and write them as a demonstrations file.
+
+    The format is recognized by content: Minari, the paper's HDF5, baselines, Stable-Baselines, IL-Datasets, imitation.
+
+    \b
+    Example:
+      gailbench demos import --task hopper rollouts.npz --out hopper.npz
+    """
+    from dataclasses import replace
+
+    from gailbench import formats
+
+    if len(tasks) != 1:
+        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
+    (task,) = tasks
+    path = out or Path("demos") / f"{task.name}_imported.npz"
+    if path.exists() and not overwrite:
+        raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
+    facts = formats.facts_of(task)
+    if keep_every is not None:
+        facts = replace(facts, keep_every=keep_every)
+    imported = formats.read(source, facts)
+    for line in formats.describe(imported, facts):
+        click.echo(line)
+    imported.demonstrations.write(path)
+    click.echo(f"written to {path}")
+    say(f"next: gailbench run --task {task.name} --demos {path} --sizes {imported.demonstrations.trajectories}")
+
+
+@demos.command("export")
+@click.argument("file", type=FILE)
+@click.option("--format", "format", type=click.Choice(("npz", "minari", "hdf5")), required=True, help="Format.")
+@click.option("--out", required=True, help="File; for Minari an id such as gail/hopper-v0, or a path ./NAME-v0.")
+@click.option("--overwrite", is_flag=True, help="Write where a file is.")
+def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
+    """Write a demonstrations file for other programs.
+
+    \b
+    Example:
+      gailbench demos export demos/hopper.npz --format hdf5 --out hopper.h5
+    """
+    from gailbench import demonstrations, formats
+
+    if format != "minari" and Path(out).exists() and not overwrite:
+        raise GailbenchError(f"{out} exists already; give another --out, or --overwrite")
+    click.echo(f"written to {formats.export(demonstrations.read(file), out, format)}")
 
 
 @demos.command("show")

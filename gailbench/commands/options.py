@@ -203,7 +203,7 @@ def stderr() -> Console:
 def say(text: str) -> None:
     """Print a line on standard error; where nobody reads it any more, go on without."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(text.replace("\n", " "), err=True)
+        click.echo(text, err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

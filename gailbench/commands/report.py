@@ -8,8 +8,7 @@ import click
 
 from gailbench.commands.options import FILE, FOLDER, CommaList, one_of, say
 from gailbench.plumbing.errors import GailbenchError
-
-REPORT_FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
+from gailbench.report_formats import FORMATS
 
 
 @click.command("report")
@@ -18,9 +17,9 @@ REPORT_FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
 @click.option(
     "--format",
     "formats",
-    type=CommaList(one_of("format", REPORT_FORMATS), "F,..."),
-    default=",".join(REPORT_FORMATS),
-    help="What to write; png and svg are the figures.",
+    type=CommaList(one_of("format", FORMATS), "F,..."),
+    default=",".join(FORMATS),
+    help="What to write; png, svg and pdf are the figures.",
 )
 @click.option(
     "--add",

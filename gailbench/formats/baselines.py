@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.formats.archive import open_archive
 from gailbench.formats.facts import Facts
 from gailbench.formats.padded import unpadded
 from gailbench.formats.raw import Numbers, Raw, shape_error
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.npz import open_archive
 
 _NAMES = {"observations": "obs", "actions": "acs", "rewards": "rews"}
 

@@ -58,23 +58,20 @@ class Imported:
 def facts_of(task: Task, seed: int = 0) -> Facts:
     """Return a task's facts, asking its environment for the dimensions and bounds."""
     import gymnasium
-    from gymnasium.spaces import Box, Discrete
 
-    environment = gymnasium.make(task.environment)
-    try:
-        observations, actions = environment.observation_space, environment.action_space
-    finally:
-        environment.close()
-    assert isinstance(observations, Box)
-    assert isinstance(actions, Box | Discrete)
-    box = actions if isinstance(actions, Box) else None
+    from gailbench.simulation import dimensions
+
+    observation_dim, action_dim, discrete = dimensions(task)
+    environment = gymnasium.make(task.environment, **dict(task.kwargs))
+    actions: Any = environment.action_space
+    environment.close()
     return Facts(
         task=task.name,
-        observation_dim=observations.shape[0],
-        action_dim=int(actions.n) if isinstance(actions, Discrete) else actions.shape[0],
-        discrete=box is None,
-        action_low=None if box is None else box.low,
-        action_high=None if box is None else box.high,
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        discrete=discrete,
+        action_low=None if discrete else actions.low,
+        action_high=None if discrete else actions.high,
         horizon=task.horizon,
         keep_every=task.keep_every,
         seed=seed,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.formats.bounds import Budget, check_regular, load_extra, readable
+from gailbench.plumbing.bounds import Budget, check_regular, load_extra, readable
 from gailbench.plumbing.errors import GailbenchError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.formats.bounds import Budget, check_regular, load_extra, read_json, readable
 from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.imitation_npz import split
 from gailbench.formats.raw import Raw, checked_lengths, shape_error
+from gailbench.plumbing.bounds import Budget, check_regular, load_extra, read_json, readable
 from gailbench.plumbing.errors import GailbenchError
 
 STATE = "state.json"

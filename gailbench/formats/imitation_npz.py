@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.formats.archive import open_archive
 from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.raw import Raw, checked_lengths, count, shape_error
+from gailbench.plumbing.npz import open_archive
 
 NAMES = {"observations": "obs", "actions": "acts", "rewards": "rews", "done": "terminal"}
 

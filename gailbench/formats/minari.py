@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.formats.bounds import read_json, readable
 from gailbench.formats.ends import flags, last_flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.hdf5 import Hdf5, open_hdf5
 from gailbench.formats.raw import Raw, count, shape_error
+from gailbench.plumbing.bounds import read_json, readable
 from gailbench.plumbing.errors import GailbenchError
 
 MAIN_FILE = "main_data.hdf5"

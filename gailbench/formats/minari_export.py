@@ -11,7 +11,7 @@ import numpy as np
 
 from gailbench.demonstrations import Demonstrations
 from gailbench.formats import minari
-from gailbench.formats.bounds import load_extra
+from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.tasks import get_task
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.demonstrations import FORMAT
-from gailbench.formats.archive import Archive, open_archive
+from gailbench.demonstrations import FORMATS
 from gailbench.formats.ends import flags, last_flags, split_at_ends
 from gailbench.formats.facts import Facts
 from gailbench.formats.raw import Raw, checked_lengths, count
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.npz import Archive, open_archive
 
 # The names under which files mark ends, by what they mean.
 _ENDS = {
@@ -86,9 +86,9 @@ def _lengths(
 
 def _check_scalars(archive: Archive, facts: Facts) -> None:
     path = archive.path
-    if (version := _integer(archive, "format", FORMAT)) != FORMAT:
+    if (version := _integer(archive, "format", FORMATS[-1])) not in FORMATS:
         raise GailbenchError(
-            f"{path} has demonstrations format {version}; this version reads {FORMAT}, use the one that wrote it"
+            f"{path} has demonstrations format {version}; this version reads {FORMATS[-1]}, use the one that wrote it"
         )
     if (task := _text(archive, "task") or facts.task) != facts.task:
         raise GailbenchError(f"{path} holds demonstrations of task '{task}', not '{facts.task}'; give --task {task}")

@@ -6,12 +6,12 @@ import io
 from pathlib import Path
 
 from gailbench.demonstrations import Demonstrations
-from gailbench.formats.bounds import load_extra
 from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.hdf5 import open_hdf5
 from gailbench.formats.padded import padded, unpadded
 from gailbench.formats.raw import Raw, checked_lengths, shape_error
+from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
 

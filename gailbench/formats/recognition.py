@@ -5,31 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from gailbench.formats import imitation_folder, minari, paper, stable
-from gailbench.formats.archive import open_archive
-from gailbench.formats.bounds import check_regular, readable
 from gailbench.formats.hdf5 import SIGNATURE, open_hdf5
+from gailbench.plumbing.bounds import check_regular, readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.npz import open_archive, what_it_is
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _WANTED = "give a file or folder of a known format (docs/formats.md)"
-# How files begin that are often mistaken for demonstrations, what they are, and what to do.
-_FOREIGN = (
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run 'git lfs pull' where it was cloned"),
-    (b"\x93NUMPY", "a single NumPy array; save observations, actions and lengths together with np.savez"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
-    (b"ARROW1", "an Arrow file; give the folder with its state.json"),
-    (b"\xff\xff\xff\xff", "perhaps an Arrow file; give the folder with its state.json"),
-    (b"PAR1", "a Parquet file, which is not read; save it with datasets.Dataset.save_to_disk and give the folder"),
-    (b"<", "a web page or XML, perhaps in place of a download; fetch the file itself"),
-    *(
-        (
-            bytes((0x80, protocol)),
-            "a pickle, which is never loaded since it can run any program; if you trust its source, load it yourself "
-            "and save observations, actions, rewards and lengths with np.savez",
-        )
-        for protocol in range(2, 6)
-    ),
-)
 
 
 def locate(path_or_id: Path | str) -> Path:
@@ -71,9 +53,8 @@ def recognize(path_or_id: Path | str) -> str:
         return _zip(path)
     if start.startswith(SIGNATURE):
         return _hdf5(path)
-    for signature, meaning in _FOREIGN:
-        if start.startswith(signature):
-            raise GailbenchError(f"{path} is {meaning}")
+    if foreign := what_it_is(start):
+        raise GailbenchError(f"{path} is {foreign}")
     if not start:
         raise GailbenchError(f"{path} is empty; fetch it again")
     kind = "text" if start.isascii() and b"\0" not in start else "of an unknown kind"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gailbench.formats.archive import open_archive
 from gailbench.formats.ends import flags, split_at_ends
 from gailbench.formats.facts import Facts
 from gailbench.formats.raw import Raw, count, shape_error
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.npz import open_archive
 
 OBSERVATIONS = ("obs", "observations", "states")
 

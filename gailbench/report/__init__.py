@@ -20,21 +20,22 @@ import pandas as pd
 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
-from gailbench.report.data import VERDICT_COLUMNS, table_json
+from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
 from gailbench.report.load import CELL, add_results, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
+from gailbench.report.verdicts import VERDICT_COLUMNS
+from gailbench.report_formats import FIGURE_FORMATS, FORMATS
 
 Drawing = tuple[Any, ...]
 MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves
-FORMATS = ("md", "csv", "json", "tex", "html", "png", "svg")
 FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds")
 _OPTIONAL_FILES = (
     "other_settings.csv",
     *("table.json", "table.tex", "report.html", "verdicts.csv", "controls.csv"),
-    *(f"{figure}.{suffix}" for figure in FIGURES for suffix in ("png", "svg")),
+    *(f"{figure}.{suffix}" for figure in FIGURES for suffix in FIGURE_FORMATS),
 )
 
 
@@ -81,7 +82,7 @@ def write_report(
     """Write tables, page and figures of the runs under `results`/runs to `out`.
 
     Args:
-        formats: Which of FORMATS; png and svg are the figures.
+        formats: Which of FORMATS; FIGURE_FORMATS are the figures.
         baselines: As for `findings_of`.
         added: As for `findings_of`.
 
@@ -107,7 +108,7 @@ def write_report(
         from gailbench.report.page import page
 
         contents["report.html"] = page(findings)
-    if figures := [suffix for suffix in ("png", "svg") if suffix in formats]:
+    if figures := [suffix for suffix in FIGURE_FORMATS if suffix in formats]:
         contents |= _figures(findings, figures)
     try:
         out.mkdir(parents=True, exist_ok=True)

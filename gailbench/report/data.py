@@ -10,9 +10,8 @@ import pandas as pd
 
 from gailbench.report.controls import CONTROL_COLUMNS
 from gailbench.report.findings import Findings
-from gailbench.report.table import COLUMNS, OTHER_COLUMNS
-
-VERDICT_COLUMNS = ["difference", "low", "high", "verdict", "reason"]
+from gailbench.report.table import OTHER_COLUMNS, TABLE_COLUMNS
+from gailbench.report.verdicts import VERDICT_COLUMNS
 
 
 def table_json(findings: Findings) -> str:
@@ -25,14 +24,14 @@ def table_json(findings: Findings) -> str:
                 "ours": claim.ours,
                 "paper": claim.paper,
                 "deciding": [
-                    {"condition": condition.text, "cells": condition.evidence(claim.scores)}
+                    {"condition": condition.text, "cells": condition.evidence(claim.scores, claim.runs)}
                     for condition in claim.deciding
                 ],
             }
             for claim in findings.claims
         ],
         "verdicts": findings.counts,
-        "cells": records(findings.table[[*COLUMNS, "training_runs", *VERDICT_COLUMNS]]),
+        "cells": records(findings.table[[*TABLE_COLUMNS, "training_runs", *VERDICT_COLUMNS]]),
         "controls": records(findings.controls[CONTROL_COLUMNS]),
         "other_settings": records(findings.others[OTHER_COLUMNS]),
         "iqm": records(findings.across.iqm),

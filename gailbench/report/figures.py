@@ -21,22 +21,37 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from gailbench.paper import published_runs
 from gailbench.report.across_seeds import AcrossSeeds
 from gailbench.report.load import DIAGNOSTICS
 from gailbench.report.styles import STYLES, styles_of
+from gailbench.report.table import UNPUBLISHED
+from gailbench.report.table import method as heading
 
 EXPERT_COLOR = "#555555"
-BAND = 0.15  # opacity
-VIEW = (-0.5, 1.2)  # of normalized scores; ant's FEM and GTAL would flatten everything else
-DIAGNOSTIC_ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Discriminator\nloss", ("discriminator_loss",)),
-    ("Accuracy", ("expert_accuracy", "policy_accuracy")),
-    ("Jensen-\nShannon", ("jensen_shannon",)),
-    ("KL", ("kl",)),
-    ("Entropy", ("entropy",)),
+PAPER_COLOR = "#555555"  # edges of the paper's hollow markers
+LEVEL_COLOR = "0.6"
+BACK = "0.72"  # of panels that step back
+BAND = 0.2  # opacity
+TOP = 1.25  # of normalized scores
+BEND = 0.35  # below 0 an axis of scores is -BEND * log(1 - score / BEND): ant's FEM and GTAL fit, and little else moves
+SCORE_TICKS = (-100, -10, -1, 0, 0.5, 1)
+DIAGNOSTIC_ROWS = (
+    ("Loss\n(nats)", "discriminator_loss"),
+    ("Accuracy,\nexpert", "expert_accuracy"),
+    ("Accuracy,\npolicy", "policy_accuracy"),
+    ("JS bound\n(nats)", "jensen_shannon"),
+    ("KL\n(nats)", "kl"),
+    ("Entropy\n(nats)", "entropy"),
 )
-POINTS = 100  # of a curve; a panel is fewer pixels wide than a run has iterations
-_SCORE_CAPTION = "Demonstration size in trajectories. Bands: lowest to highest seed. Gray: random (0) and expert (1)."
+FIXED_VIEWS = {"expert_accuracy": (-0.05, 1.05), "policy_accuracy": (-0.05, 1.05), "jensen_shannon": (-0.03, 0.72)}
+LETTERS_PER_INCH = 13.5  # of 9 points
+FAR_BELOW = 5  # times the way from random to expert; returns further below random get a logarithmic axis
+POINTS = 60  # of a curve; a panel is fewer pixels wide than a run has iterations
+_SCORE_CAPTION = (
+    "Solid: ours, with a bar from the lowest to the highest seed. Hollow: the paper's. Gray lines: random (0) and "
+    "expert (1); below 0 the axis is logarithmic."
+)
 _SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -46,9 +61,11 @@ _SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "legend.frameon": False,
-    "savefig.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # letters that can be searched and copied
     "svg.hashsalt": "gailbench",  # else the ids in an SVG are random
 }
+_WITHOUT_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
@@ -62,7 +79,7 @@ def _style() -> Iterator[None]:
 
 @_style()
 def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
-    """Return the figure as {"png": ..., "svg": ...}; the same figure gives the same bytes."""
+    """Return the figure in these of FIGURE_FORMATS, by format; the same figure gives the same bytes."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
@@ -70,7 +87,7 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str
     files = {}
     for suffix in suffixes:
         stream = io.BytesIO()
-        figure.savefig(stream, format=suffix, metadata={"Software": None} if suffix == "png" else {"Date": None})
+        figure.savefig(stream, format=suffix, metadata=_WITHOUT_DATE[suffix])
         files[suffix] = stream.getvalue()
     return files
 
@@ -85,30 +102,33 @@ def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     tasks = [task for task in table["task"].unique() if task != "reacher"]
     rows = math.ceil((len(tasks) + 1) / 3)  # one place for the legend
-    figure = Figure(figsize=(5.0, 1.7 * rows + 0.9), layout="constrained")
-    panels = figure.subplots(rows, 3, sharey=True, squeeze=False).flatten()
-    for axes, task in zip(panels, tasks, strict=False):
-        _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task])
-        axes.set_title(task)
-    for axes in panels[len(tasks) :]:
+    figure = Figure(figsize=(4.7, 1.5 * rows + 1.1), layout="constrained")
+    panels = figure.subplots(rows, 3, sharey="row", squeeze=False)
+    for row in range(rows):
+        here = tasks[3 * row : 3 * row + 3]
+        for axes, task in zip(panels[row], here, strict=False):
+            _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task])
+        _score_axis(panels[row, 0], table[table["task"].isin(here)], scores[scores["task"].isin(here)])
+    for axes in panels.flatten()[len(tasks) :]:
         axes.set_axis_off()
     shown = table[table["task"].isin(tasks)]
-    panels[len(tasks)].legend(handles=_handles(shown["method"].unique()), loc="center", fontsize=9)
-    figure.supylabel("Normalized score")
-    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}")
+    panels.flatten()[len(tasks)].legend(handles=_handles(shown), loc="center", fontsize=9)
+    figure.supylabel("Normalized score", fontsize=10)
+    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
     return figure
 
 
 @_style()
 def figure1b(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Draw the paper's Figure 1(b): reacher's normalized score by GAIL's entropy weight; see `figure1a`."""
-    shown = table[table["task"] == "reacher"]
+    shown, scores = table[table["task"] == "reacher"], scores[scores["task"] == "reacher"]
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
-    _score_panel(axes, shown, scores[scores["task"] == "reacher"])
-    axes.set(title="reacher", ylabel="Normalized score")
-    figure.legend(handles=_handles(shown["method"].unique()), loc="outside right center", fontsize=9)
-    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}")
+    _score_panel(axes, shown, scores)
+    _score_axis(axes, shown, scores)
+    axes.set(ylabel="Normalized score")
+    figure.legend(handles=_handles(shown), loc="outside right center", fontsize=9)
+    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
     return figure
 
 
@@ -130,7 +150,14 @@ def curves_figure(
     diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
     lowest_first = sorted(colors, key=lambda name: (name, 0) not in summaries)  # a control's line covers no method's
     panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
-    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 2.4 + 1.0 * len(panel_rows)), layout="constrained")
+    width = 0.8 + 0.95 * max(len(sizes), 4)
+    handles = [
+        Line2D([], [], color=color, label=name.replace(f" ({UNPUBLISHED})", "*")) for name, color in colors.items()
+    ]
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    legend_rows = math.ceil(len(handles) / max(1, int(LETTERS_PER_INCH * width / (longest + 6))))
+    height = 2.6 + 0.2 * legend_rows + 0.75 * len(panel_rows)
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(
         1 + len(panel_rows),
         len(sizes),
@@ -141,80 +168,105 @@ def curves_figure(
     )
     for column, size in enumerate(sizes):
         axes = panels[0, column]
-        axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        axes.set_title(f"{size} traj.")
+        _levels(axes, task, baselines)
         for name in lowest_first:
             # What learns without demonstrations is the same beside every size.
-            _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], "-", name)
+            _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
-        for row, (_, quantities) in enumerate(panel_rows, start=1):
+        for row, (_, quantity) in enumerate(panel_rows, start=1):
             for name in diagnosed:
-                for quantity, dash in zip(quantities, ("-", "--"), strict=False):
-                    label = f"{name}, {quantity.replace('_', ' ')}"
-                    _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], dash, label)
-    panels[0, 0].set_ylabel("True return")
-    for row, (label, _) in enumerate(panel_rows, start=1):
-        panels[row, 0].set_ylabel(label)
+                label = f"{name}, {quantity.replace('_', ' ')}"
+                _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], label)
+    panels[0, 0].set_ylabel("True return\nper episode")
+    _return_axis(panels[0, 0], task, curves["return_mean"], baselines)
+    for row, (label, quantity) in enumerate(panel_rows, start=1):
+        panels[row, 0].set_ylabel(label, fontsize=8)
+        if quantity in FIXED_VIEWS:
+            panels[row, 0].set_ylim(*FIXED_VIEWS[quantity])
     for axes in panels.flatten():
         axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(3 if panel_rows else 5))
+        if axes.get_yscale() == "linear":
+            axes.yaxis.set_major_locator(MaxNLocator(3 if panel_rows else 5))
+        axes.tick_params(labelsize=8)
     figure.align_ylabels(panels[:, 0])
-    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
-    columns = math.ceil(len(handles) / math.ceil(len(handles) / 5))  # rows as long as each other
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.2, handlelength=1.5, title=task
+        handles=handles,
+        loc="outside upper center",
+        ncols=math.ceil(len(handles) / legend_rows),
+        columnspacing=1.2,
+        handlelength=1.5,
+        title=task,
     )
-    caption = "Environment steps in millions. Bands: lowest to highest seed. Gray: random and expert."
+    caption = "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert."
     if panel_rows:
-        caption += " Below: GAIL; accuracy on the expert's pairs solid, on the policy's dashed."
-    _caption(figure, caption)
+        caption += (
+            " Below (bands: the middle half): GAIL's discriminator, its accuracies on the expert's and the policy's "
+            "pairs, the lower bound that its loss sets to the Jensen-Shannon divergence (JS), and the policy's steps."
+        )
+    _caption(figure, caption, "Environment steps (millions)" if len(curves) else "")
     return figure
 
 
 @_style()
 def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
-    """Draw every evaluation trajectory of a task as a dot: a column of dots per method, a panel per size.
+    """Draw every evaluation trajectory and every run of a task: a column per method, a panel per size.
 
     Args:
         table: `paper_table`.
-        returns: One row per trajectory of the runs in it: task, method, trajectories, seed, return.
+        returns: One row per trajectory of the runs in it: task, method, algorithm, entropy_weight, trajectories, seed,
+            return.
         baselines: Our random and expert returns, for the thin lines.
     """
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
+    paper = published_runs()
+    paper = paper[paper["task"] == task]
+    headings = zip(paper["task"], paper["algorithm"], paper["entropy_weight"], strict=True)
+    paper = paper.assign(method=pd.Series([heading(*cell) for cell in headings], index=paper.index, dtype="str"))
     sizes = _sizes(returns)
     styles = styles_of(table["method"].unique())
-    figure = Figure(figsize=(0.9 + 1.15 * max(len(sizes), 3), 3.0), layout="constrained")
+    figure = Figure(figsize=(0.8 + 1.0 * max(len(sizes), 4), 3.2), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
-        axes.set_title(f"{size} trajector{'y' if size == 1 else 'ies'}")
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
-        for position, (name, (color, _)) in enumerate(styles.items()):
+        axes.set_title(f"{size} traj.")
+        _levels(axes, task, baselines)
+        for position, (name, (color, marker)) in enumerate(styles.items()):
             of_cell = returns[(returns["trajectories"] == size) & (returns["method"] == name)]
-            places = position + jitter(of_cell["seed"].to_numpy(), len(of_cell))
-            axes.scatter(places, of_cell["return"], s=5, color=color, alpha=0.45, linewidths=0, rasterized=True)
-            paper = table[(table["trajectories"] == size) & (table["method"] == name) & table["paper_mean"].notna()]
-            for _, cell in paper.iterrows():
-                axes.errorbar(
-                    position + 0.42,
-                    cell["paper_mean"],
-                    cell["paper_std"],
-                    color="0.2",
-                    marker="_",
-                    markersize=6,
-                    linewidth=1,
-                )
-        axes.set_xticks(range(len(styles)), list(styles), rotation=60, fontsize=8)
-        axes.set_xlim(-0.6, len(styles) - 0.3)
-    panels[0].set_ylabel("True return")
+            seeds = of_cell["seed"].to_numpy()
+            axes.scatter(
+                position - 0.16 + 0.85 * jitter(seeds, len(of_cell)),
+                of_cell["return"],
+                s=3,
+                color=color,
+                alpha=0.3,
+                linewidths=0,
+                rasterized=True,
+            )
+            means = of_cell.groupby("seed")["return"].mean()
+            slots = position - 0.16 + 0.85 * jitter(means.index.to_numpy(), 0)
+            axes.scatter(slots, means, s=9, color=color, marker=marker, edgecolors="white", linewidths=0.3, zorder=3)
+            theirs = paper[(paper["trajectories"] == size) & (paper["method"] == name)]["mean"].to_numpy()
+            spread = np.linspace(-0.06, 0.06, len(theirs)) if len(theirs) > 1 else np.zeros(len(theirs))
+            axes.scatter(
+                position + 0.36 + spread,
+                theirs,
+                s=9,
+                marker=marker,
+                facecolors="none",
+                edgecolors=PAPER_COLOR,
+                linewidths=0.7,
+                zorder=3,
+            )
+        names = [_short(name) for name in styles]
+        axes.set_xticks(range(len(styles)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+        axes.set_xlim(-0.6, len(styles) - 0.4)
+    panels[0].set_ylabel("True return of an episode")
+    _return_axis(panels[0], task, returns["return"], baselines)
     figure.suptitle(task, fontsize=10)
     _caption(
         figure,
-        "A dot is an evaluation trajectory, seeds from left to right. Dark bars: the paper's mean ± standard "
-        "deviation. Gray: random and expert.",
+        "Dots: our evaluation trajectories, seeds from left to right. Solid: the means of our training runs. Hollow: "
+        "those of the paper's. Gray: random and expert.",
     )
     return figure
 
@@ -229,12 +281,10 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     """
     columns = min(len(curves), 3)
     rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(1.6 * max(columns, 2) + 0.3, 1.5 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(1.6 * max(columns, 2) + 0.3, 1.5 * rows + 1.0), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (task, curve) in zip(panels, curves.items(), strict=False):
-        for level in ("random_mean", "expert_mean"):
-            if math.isfinite(value := baselines[level].get(task, math.nan)):
-                axes.axhline(value, color="0.6", linewidth=0.8, zorder=0)
+        _levels(axes, task, baselines)
         bins = np.arange(len(curve)) // max(1, math.ceil(len(curve) / POINTS))
         averaged = curve.groupby(bins).mean()
         axes.plot(averaged["steps"] / 1e6, averaged["return_mean"], color=EXPERT_COLOR, linewidth=1.2)
@@ -243,11 +293,12 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in panels[len(curves) :]:
         axes.set_axis_off()
-    figure.supylabel("True return of the training episodes")
+    figure.supylabel("True return per episode", fontsize=10)
     _caption(
         figure,
-        "Environment steps in millions. Gray: random policy and the shipped expert, both over the task's horizon "
-        "(some experts' training episodes are longer: see their cards).",
+        "Training episodes over the task's horizon: of longer ones the return per step times the horizon. Gray: random "
+        "policy and shipped expert, which need not be its training's last.",
+        "Environment steps (millions)",
     )
     return figure
 
@@ -286,6 +337,26 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
     return figure
 
 
+def _short(name: str) -> str:
+    """Return a method's heading as it fits under a column: a lambda alone."""
+    return name.replace("GAIL λ = ", "λ = ").replace(f" ({UNPUBLISHED})", "*")
+
+
+def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
+    """Draw our random policy's and our expert's return as thin lines, where they are known."""
+    for level in ("random_mean", "expert_mean"):
+        if math.isfinite(value := baselines[level].get(task, math.nan)):
+            axes.axhline(value, color=LEVEL_COLOR, linewidth=0.8, zorder=0)
+
+
+def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFrame) -> None:
+    """Make an axis of returns logarithmic where some lie far below the random policy's: reacher's with lambda 0.1."""
+    random, expert = baselines["random_mean"].get(task, math.nan), baselines["expert_mean"].get(task, math.nan)
+    if returns.min() < random - FAR_BELOW * abs(expert - random):
+        axes.set_yscale("symlog", linthresh=max(abs(random), abs(expert)))
+        axes.set_ylim(top=expert + 0.3 * abs(expert - random))
+
+
 def _sizes(rows: pd.DataFrame) -> list[int]:
     """Return the demonstration sizes in order; 0 only where there is no other."""
     sizes = sorted(int(size) for size in rows["trajectories"].unique())
@@ -293,73 +364,116 @@ def _sizes(rows: pd.DataFrame) -> list[int]:
 
 
 def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same."""
+    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same.
+
+    Args:
+        seeds: Of every dot, (number,).
+        number: 0 leaves the dots in the middle of their seed's place.
+    """
     unique, position = np.unique(seeds, return_inverse=True)
     width = 0.64 / max(len(unique), 1)
-    spread = (np.arange(number) * 0.618034) % 1 - 0.5  # golden ratio: even, and not random
+    spread = (np.arange(number) * 0.618034) % 1 - 0.5 if number else 0.0  # golden ratio: even, and not random
     return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
 
 
 def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Draw one task: ours solid with a band over seeds, the paper's dashed."""
+    """Draw one task: ours solid with a bar over seeds, the paper's hollow beside it; pale where it stands alone."""
+    with_runs = bool(cells["normalized_mean"].notna().any())
+    task = cells["task"].iloc[0]
+    axes.set_title(task if with_runs else f"{task} (paper)", color="black" if with_runs else "0.5", fontsize=9)
     for level in (0.0, 1.0):  # random and expert
-        axes.axhline(level, color="0.6", linewidth=0.8, zorder=0)
-    for name, (color, marker) in styles_of(cells["method"].unique()).items():
+        axes.axhline(level, color=LEVEL_COLOR if with_runs else "0.85", linewidth=0.8, zorder=0)
+    styles = styles_of(cells["method"].unique())
+    step = 0.018 * (cells["trajectories"].max() - cells["trajectories"].min() or 1)  # side by side, not on each other
+    for place, (name, (color, marker)) in enumerate(styles.items()):
         of_method = cells[cells["method"] == name].sort_values("trajectories")
         sizes = of_method["trajectories"]
         paper = of_method["paper_normalized_mean"]
         if paper.notna().any():
+            first = 1.0 if with_runs else (1 - len(styles)) / 2
             axes.plot(
-                sizes,
-                paper,
-                color=color,
-                linestyle="--",
-                linewidth=1.1,
-                marker=marker,
-                markersize=3,
-                markerfacecolor="none",
-                label=f"{name}, paper",
+                sizes + step * (first + place), paper, **_hollow(color, marker, with_runs), label=f"{name}, paper"
             )
         if of_method["normalized_mean"].notna().any():
-            axes.plot(sizes, of_method["normalized_mean"], color=color, marker=marker, label=name)
+            places = sizes - step * (len(styles) - place)
+            axes.plot(places, of_method["normalized_mean"], color=color, marker=marker, label=name, zorder=3)
             seeds = scores[scores["method"] == name].groupby("trajectories")["normalized_mean"]
             several = seeds.count() > 1
             low, high = (seeds.agg(side).where(several).reindex(sizes).to_numpy() for side in ("min", "max"))
-            axes.fill_between(sizes, low, high, color=color, alpha=BAND, linewidth=0)
-            axes.vlines(sizes, low, high, color=color, alpha=0.5, linewidth=1)  # a lone size has no band
+            axes.vlines(places, low, high, color=color, alpha=0.6, linewidth=1.2, zorder=2.5)
+    if not with_runs:
+        axes.tick_params(colors="0.6")
+        axes.spines[:].set_color(BACK)
     axes.set_xticks(sorted(cells["trajectories"].unique()))
-    axes.set_ylim(*VIEW)
+
+
+def _hollow(color: str, marker: str, front: bool = True) -> dict[str, Any]:
+    """Return how the paper's scores are drawn: a pale line in the method's color, hollow markers with gray edges."""
+    return {
+        "color": (color, 0.5 if front else 0.35),
+        "linewidth": 0.9,
+        "marker": marker,
+        "markersize": 4.5,
+        "markerfacecolor": "none",
+        "markeredgecolor": PAPER_COLOR if front else "0.6",
+        "markeredgewidth": 0.8,
+        "zorder": 2,
+    }
+
+
+def _score_axis(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
+    """Give an axis of scores, and those that share it, room for the lowest; below 0 it is logarithmic."""
+    lowest = [cells["normalized_mean"].min(), cells["paper_normalized_mean"].min(), scores["normalized_mean"].min()]
+    low = min([0.0, *(value for value in lowest if math.isfinite(value))])
+    axes.set_yscale("function", functions=(_bent, _straight))
+    axes.set_ylim(1.3 * low - 0.12, TOP)
+    ticks = [tick for tick in SCORE_TICKS if tick >= min(low, 0)]
+    axes.set_yticks(ticks, [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+
+
+def _bent(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores as an axis shows them: as they are, below 0 logarithmically."""
+    score = np.asarray(score, dtype=np.float64)
+    return np.where(score < 0, -BEND * np.log1p(np.maximum(-score, 0) / BEND), score)
+
+
+def _straight(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo `_bent`."""
+    place = np.asarray(place, dtype=np.float64)
+    return np.where(place < 0, -BEND * np.expm1(np.maximum(-place, 0) / BEND), place)
 
 
 def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
-    """Return per method and size: steps in millions, seeds, and mean, min and max of every quantity over seeds.
+    """Return per method and size: steps in millions, seeds, and of every quantity the mean over seeds and a band.
 
-    Rows are averages of consecutive iterations: what a panel can show, in a tenth of the file.
+    The band of the return goes from the lowest to the highest seed; that of a diagnostic, which jumps, is the middle
+    half.
+
+    Rows are averages of consecutive iterations, run by run: what a panel can show, in a tenth of the file.
     """
     quantities = ["return_mean", *DIAGNOSTICS]
-    key = ["method", "trajectories", "iteration"]
-    if curves.empty:
-        return {}
-    groups = curves.groupby(key)[["steps", *quantities]]
-    parts = {side: getattr(groups, side)() for side in ("mean", "min", "max")}
-    joined = pd.concat(parts, axis=1)
-    seeds = curves.groupby(key[:2])["run"].nunique()
-    found = {}
-    for (method, size), rows in joined.groupby(level=key[:2]):
-        bins = np.arange(len(rows)) // max(1, math.ceil(len(rows) / POINTS))
-        binned = rows.groupby(bins).mean()
-        binned.columns = [f"{quantity}_{side}" for side, quantity in binned.columns]
-        found[str(method), int(size)] = binned.assign(seeds=seeds[method, size], steps=binned["steps_mean"] / 1e6)
+    found: dict[tuple[str, int], pd.DataFrame] = {}
+    for (method, size), of_cell in curves.groupby(["method", "trajectories"]):
+        longest = int(of_cell.groupby("run").size().max())
+        bins = of_cell.groupby("run").cumcount() // max(1, math.ceil(longest / POINTS))
+        binned = of_cell.groupby(["run", bins.rename("bin")])[["steps", *quantities]].mean()
+        groups = binned.groupby(level="bin")
+        mean, low, high = groups.mean(), groups.quantile(0.25), groups.quantile(0.75)
+        low["return_mean"], high["return_mean"] = groups["return_mean"].min(), groups["return_mean"].max()
+        sides = {"mean": mean, "low": low, "high": high}
+        joined = pd.concat([side[quantities].add_suffix(f"_{name}") for name, side in sides.items()], axis=1)
+        joined = joined.assign(seeds=of_cell["run"].nunique(), steps=mean["steps"] / 1e6)
+        found[str(method), int(str(size))] = joined
     return found
 
 
-def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, dash: str, label: str) -> None:
-    """Draw a quantity's mean over seeds against environment steps, with a band over seeds."""
+def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, label: str) -> None:
+    """Draw a quantity's mean over seeds against environment steps, with a band."""
     if curve is None or (curve := curve.dropna(subset=f"{quantity}_mean")).empty:
         return
-    axes.plot(curve["steps"], curve[f"{quantity}_mean"], color=color, linestyle=dash, linewidth=1.2, label=label)
+    axes.plot(curve["steps"], curve[f"{quantity}_mean"], color=color, linewidth=1.2, label=label)
     if curve["seeds"].iloc[0] > 1:
-        low, high = curve[f"{quantity}_min"], curve[f"{quantity}_max"]
+        low, high = curve[f"{quantity}_low"], curve[f"{quantity}_high"]
         axes.fill_between(curve["steps"], low, high, color=color, alpha=BAND, linewidth=0)
 
 
@@ -374,25 +488,34 @@ def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
             axes.axhspan(seeds.min(), seeds.max(), color=color, alpha=BAND, linewidth=0)
 
 
-def _handles(methods: Any) -> list[Line2D]:
-    ours = [
-        Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles_of(methods).items()
-    ]
-    return [*ours, Line2D([], [], color="0.3", linestyle="--", linewidth=1.1, label="paper")]
+def _handles(cells: pd.DataFrame) -> list[Line2D]:
+    """Return the legend of what is drawn: methods of ours solid, those that only the paper has hollow."""
+    styles = styles_of(cells["method"].unique())
+    ours = set(cells.loc[cells["normalized_mean"].notna(), "method"])
+    handles = []
+    for name, (color, marker) in styles.items():
+        if name in ours:
+            handles.append(Line2D([], [], color=color, marker=marker, label=name))
+        else:
+            handles.append(Line2D([], [], **_hollow(color, marker), label=f"{name}, paper"))
+    if ours:
+        handles.append(Line2D([], [], **_hollow(BACK, "o"), label="the paper's"))
+    return handles
 
 
 def _outside_view(table: pd.DataFrame) -> str:
-    """Return in words what the limits of the vertical axis cut off."""
+    """Return in words what the upper limit of the vertical axis cuts off."""
     outside = []
     for column, owner in (("normalized_mean", "ours"), ("paper_normalized_mean", "paper")):
-        beyond = table[(table[column] < VIEW[0]) | (table[column] > VIEW[1])]
+        beyond = table[table[column] > TOP]
         for (task, name), cells in beyond.groupby(["task", "method"], sort=False):
             values = sorted({f"{value:.2f}" for value in cells[column]}, key=float)
             span = values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
             outside.append(f"{task} {name}, {owner} ({span})")
-    return f" Outside the view: {'; '.join(outside)}." if outside else ""
+    return f" Above the view: {'; '.join(outside)}." if outside else ""
 
 
-def _caption(figure: Figure, text: str) -> None:
-    letters_per_inch = 13.5
-    figure.supxlabel(textwrap.fill(text, int(letters_per_inch * figure.get_figwidth())), fontsize=9)
+def _caption(figure: Figure, text: str, axis: str = "") -> None:
+    """Write the label of the horizontal axes, if they share one, and the caption below it."""
+    caption = textwrap.fill(text, int(LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.supxlabel(f"{axis}\n\n{caption}" if axis else caption, fontsize=9)

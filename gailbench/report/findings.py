@@ -13,11 +13,15 @@ from gailbench.report.claims import (
     Cell,
     Claim,
     Condition,
+    Runs,
+    RunsBelow,
     Scores,
     Status,
     label,
+    our_runs,
     our_scores,
     paper_claims,
+    paper_runs,
     paper_scores,
 )
 from gailbench.report.controls import controls_table
@@ -35,21 +39,28 @@ class JudgedClaim:
     text: str
     ours: Status
     paper: Status
-    deciding: list[Condition]
+    deciding: list[Condition | RunsBelow]
     scores: Scores
+    runs: Runs
 
     @property
     def missing(self) -> list[Cell]:
-        """The cells that an open claim waits for."""
+        """The cells that an open claim waits for; one whose runs are there and not sure waits for none."""
+        if self.ours != "open":
+            return []
         cells = [cell for condition in self.deciding for cell in condition.cells if cell not in self.scores]
         return list(dict.fromkeys(cells))
 
+    def evidence(self, condition: Condition | RunsBelow) -> str:
+        """Return a condition with the numbers that decide it."""
+        return f"{condition.text} ({condition.evidence(self.scores, self.runs)})"
+
     def reasons(self, most: int = 3) -> str:
         """Return what decides the claim in words, at most so many conditions or cells."""
-        if self.ours == "open":
+        if self.missing:
             names = [label(cell) for cell in self.missing]
             return f"waits for {plural(len(names), 'cell')}: {_some(names, most, ', ')}"
-        said = [f"{condition.text} ({condition.evidence(self.scores)})" for condition in self.deciding]
+        said = [self.evidence(condition) for condition in self.deciding]
         if self.ours == "holds" and len(said) > most:
             return f"all {len(said)} conditions hold"
         return _some(said, most, "; ")
@@ -88,7 +99,7 @@ class Findings:
     @property
     def counts(self) -> dict[str, int]:
         """Number of the paper's cells by verdict, in the order of VERDICTS, and without runs."""
-        published = self.table[self.table["paper_mean"].notna()]
+        published = self.table[self.table["published"]]
         counts = {verdict: int((published["verdict"] == verdict).sum()) for verdict in VERDICTS}
         return counts | {"no runs": int((published["verdict"] == "").sum())}
 
@@ -137,7 +148,7 @@ def find(results: Results, folder: Path, baselines: pd.DataFrame) -> Findings:
     scores = run_scores(results, baselines)
     scores = scores[scores["run"].isin(runs["run"])].merge(results.runs[["run", "seed"]], on="run")
     imitated = scores[scores["algorithm"] != CONSTANT]
-    ours, paper = our_scores(table), paper_scores()
+    ours, paper = (our_scores(table), our_runs(imitated)), (paper_scores(), paper_runs())
     curves, curve_remarks = load_curves(runs[runs["algorithm"] != "bc"])
     curves = curves.merge(scores[["run", "task", "method", "trajectories", "seed"]], on="run")
     expert_curves, expert_remarks = load_expert_curves(folder)
@@ -198,8 +209,8 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _judge(claim: Claim, ours: Scores, paper: Scores) -> JudgedClaim:
-    return JudgedClaim(claim.text, claim.status(ours), claim.status(paper), claim.deciding(ours), ours)
+def _judge(claim: Claim, ours: tuple[Scores, Runs], paper: tuple[Scores, Runs]) -> JudgedClaim:
+    return JudgedClaim(claim.text, claim.status(*ours), claim.status(*paper), claim.deciding(*ours), *ours)
 
 
 def _some(words: list[str], most: int, between: str) -> str:

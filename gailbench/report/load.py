@@ -9,6 +9,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gailbench.paper import unpublished_results
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
@@ -59,8 +61,8 @@ class Results:
 
     Attributes:
         runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN where the algorithm
-            has none), of_paper (whether its settings are in the paper's grid, or it was added to that table), the
-            two hashes, and folder (None for an added run).
+            has none), of_paper (whether its settings are in the paper's grid or the authors' unpublished
+            runs, or it was added to that table), the two hashes, and folder (None for an added run).
         returns: One row per evaluation trajectory: run, return.
         remarks: What was left out, and why.
     """
@@ -197,18 +199,27 @@ def add_results(results: Results, file: Path) -> Results:
 
 
 def load_expert_curves(results: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the experts' learning curves, `results`/experts/TASK.csv (iteration, steps, return_mean), and remarks."""
+    """Read the experts' learning curves, `results`/experts/TASK.csv, and remarks.
+
+    Returns:
+        By task: iteration, steps, and return_mean over the task's horizon. Training episodes may be longer than the
+        task's; of those it is the return per step times the horizon. And remarks on what could not be read.
+    """
     curves, remarks = {}, []
     for task in TASKS:
         path = results / "experts" / f"{task}.csv"
         if not path.exists():
             continue
         try:
-            curve = _read_columns(path, _CURVE_COLUMNS[:3], required=_CURVE_COLUMNS[:3])
+            curve = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3])
         except Damaged as damage:
             remarks.append(f"the {task} expert's learning curve is not shown: {damage}")
             continue
-        curves[task] = curve.dropna()
+        curve = curve.dropna()
+        if "length_mean" in curve:
+            length = curve.pop("length_mean")
+            curve["return_mean"] *= length.clip(upper=TASKS[task].horizon) / length
+        curves[task] = curve
     return curves, remarks
 
 
@@ -217,7 +228,9 @@ def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     Returns:
         One row per run and iteration (run, iteration, steps, return_mean, and DIAGNOSTICS, NaN where the
-        algorithm has none), and remarks on the curves that could not be read.
+        algorithm has none), and remarks on the curves that could not be read. The Jensen-Shannon divergence is
+        log 2 - loss / 2 of a discriminator, at most the true one: a lower bound in nats, which under 0 says nothing.
+        It is clipped to what a divergence can be, [0, log 2].
     """
     curves: list[pd.DataFrame] = [pd.DataFrame(columns=["run", *_CURVE_COLUMNS], dtype="float64")]
     remarks: list[str] = []
@@ -232,6 +245,8 @@ def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             name = Path(*folder.parts[-len(PARTITIONS) :])
             remarks.append(f"{name} is in the table, but not in the learning curves: {damage}")
             continue
+        if "jensen_shannon" in curve:
+            curve["jensen_shannon"] = curve["jensen_shannon"].clip(0.0, math.log(2))
         curves.append(curve.assign(run=run))
     # An all-empty column joined to an all-empty frame would lose its type.
     return pd.concat(curves[1:] or curves, ignore_index=True).reindex(columns=curves[0].columns), remarks
@@ -316,6 +331,13 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
 
 
+@cache
+def unpublished_weights(task: str) -> tuple[float, ...]:
+    """Return the entropy weights of GAIL that the authors ran on a task and the paper does not print."""
+    cells = unpublished_results()
+    return tuple(sorted(cells.loc[cells["task"] == task, "entropy_weight"].unique()))
+
+
 def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, Any] | None:
     """Return what spec.json must hold if these settings are in the paper's grid; None if they are not.
 
@@ -325,7 +347,8 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
     weights: dict[str, float | None] = {"paper": None}
     if algorithm == "gail":
         weights = {"paper": 0.0}
-        weights |= {f"entropy_weight-{w:g}": w for w in (task.entropy_weights if task else ()) if w}
+        known = (*(task.entropy_weights if task else ()), *unpublished_weights(task_name))
+        weights |= {f"entropy_weight-{w:g}": w for w in known if w}
     if settings not in weights:
         return None
     if algorithm not in (*ALGORITHMS, CONSTANT):

@@ -11,6 +11,7 @@ import pandas as pd
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
 from gailbench.report.controls import CONTROLS
+from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings
 from gailbench.report.text import (
     LEGEND,
@@ -38,7 +39,8 @@ def table_markdown(findings: Findings) -> str:
         parts += [
             "## Returns",
             "Mean ± standard deviation, pooled over the evaluation trajectories of all seeds, and below it the "
-            f"paper's (Ho & Ermon 2016, Table 3). {LEGEND}.",
+            f"paper's (Ho & Ermon 2016, Table 3). {LEGEND}. Failed: runs under half of the median run's score, with "
+            "Fisher's exact p that both sides fail as often.",
             *_blocks(findings.table, shown, _returns_cell),
             "## Normalized scores, ours / paper",
             "(return - random) / (expert - random): 0 is a uniformly random policy, 1 the expert, acting "
@@ -197,12 +199,13 @@ def _table_of(block: Block, text: Callable[[pd.Series], str]) -> str:
 
 
 def _returns_cell(row: pd.Series) -> str:
-    """`200.0 ± 0.0 (3/7 seeds) ?<br>paper 200.0 ± 0.0`."""
+    """`200.0 ± 0.0 (3/7 seeds) ?<br>paper 200.0 ± 0.0<br>failed 0/3, the paper's 1/7, p = 1`."""
     ours = NOTHING
     if row["seeds"]:
         ours = f"{mean_and_std(row['mean'], row['std'])} ({seeds(row)}) {SYMBOLS[row['verdict']]}".strip()
     paper = mean_and_std(row["paper_mean"], row["paper_std"])
-    return ours if paper == NOTHING else f"{ours}<br>paper {paper}"
+    lines = [ours, *([] if paper == NOTHING else [f"paper {paper}"])]
+    return "<br>".join([*lines, *filter(None, [failures_text(row)])])
 
 
 def _normalized_cell(row: pd.Series) -> str:

@@ -14,19 +14,21 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gailbench.paper import published_baselines
+from gailbench.paper import published_baselines, published_runs
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
 from gailbench.report.controls import CONTROLS
 from gailbench.report.data import plain, records
+from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings, command, runs_of
-from gailbench.report.load import ADDED, DIAGNOSTICS
+from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
 from gailbench.report.styles import styles_of
-from gailbench.report.table import OTHER_COLUMNS
+from gailbench.report.table import OTHER_COLUMNS, cell_key
 from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import CONSTANT
 
 POINTS = 60  # of a curve; a panel is a few hundred pixels wide
+SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses what stands before it
 QUANTITIES = ("return_mean", *DIAGNOSTICS)
 WORDS = {
     "matches": "matches the paper",
@@ -59,9 +61,10 @@ def page(findings: Findings) -> str:
     layout = text.blocks(findings.table, tasks)
     return environment.get_template("page.html").render(
         style=raw("page.css"),
-        script=raw("page.js"),
+        scripts=[raw(name) for name in SCRIPTS],
         findings=findings,
         blocks=[_block(block) for block in layout],
+        absent=_absent(layout),
         tasks=tasks,
         algorithms=list(findings.table["algorithm"].drop_duplicates()),
         styles=_styles(names),
@@ -71,6 +74,7 @@ def page(findings: Findings) -> str:
         iqm=_estimates(findings.across.iqm),
         improvement=_estimates(findings.across.improvement),
         controls=_controls(findings),
+        uncontrolled=list(findings.controls.loc[findings.controls["mean"].isna(), "task"].drop_duplicates()),
         others=[
             {
                 **row,
@@ -94,11 +98,23 @@ def _block(block: text.Block) -> dict[str, Any]:
             {
                 "task": row.task,
                 "trajectories": row.trajectories,
+                "absent": _is_absent(row),
                 "cells": [None if cell is None else _cell(cell) for cell in row.cells],
             }
             for row in block.rows
         ],
     }
+
+
+def _is_absent(row: text.Row) -> bool:
+    """Return whether a row has no runs of ours."""
+    return not any(cell is not None and cell["seeds"] for cell in row.cells)
+
+
+def _absent(layout: list[text.Block]) -> dict[str, Any]:
+    """Return how many rows have no runs of ours, and their tasks."""
+    rows = [row for block in layout for row in block.rows if _is_absent(row)]
+    return {"number": len(rows), "tasks": list(dict.fromkeys(row.task for row in rows))}
 
 
 def _cell(cell: pd.Series) -> dict[str, Any]:
@@ -145,6 +161,7 @@ def _controls(findings: Findings) -> list[dict[str, Any]]:
             "paper": text.mean_and_std(row["paper_mean"], row["paper_std"]),
         }
         for row in _rows(findings.controls)
+        if not math.isnan(row["mean"])
     ]
 
 
@@ -159,6 +176,7 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
     scores = findings.scores.set_index("run")
     curves = {int(str(run)): _curve(curve) for run, curve in findings.curves.groupby("run")}
     paper = published_baselines()
+    paper_runs = {cell_key(of): means for of, means in published_runs().groupby(CELL, dropna=False)["mean"]}
     cells = []
     for number, cell in findings.table.iterrows():
         runs = runs_of(cell, findings.results.runs)
@@ -173,6 +191,8 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
                 "paper_mean": _short(cell["paper_mean"]),
                 "paper_std": _short(cell["paper_std"]),
                 "paper_score": _short(cell["paper_normalized_mean"]),
+                "paper_runs": [_short(mean) for mean in paper_runs.get(cell_key(cell[CELL]), ())],
+                "failures": failures_text(cell),
                 "difference": [_short(cell[key]) for key in ("difference", "low", "high")],
                 "command": command(cell, runs),
                 "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),

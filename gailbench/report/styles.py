@@ -13,6 +13,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "GAIL λ = 0": ("#0072B2", "o"),
     "GAIL λ = 0.001": ("#56B4E9", "D"),
     "GAIL λ = 0.01": ("#000000", "P"),
+    "GAIL λ = 0.1 (unpublished)": ("#999999", "X"),
 }
 OTHER_STYLES = (("#D55E00", "X"), ("#F0E442", "*"), ("#999999", "p"))
 

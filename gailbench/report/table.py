@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gailbench.paper import published_baselines, published_results
-from gailbench.report.load import CELL, Results, subset
+from gailbench.paper import published_baselines, published_results, published_runs, unpublished_results
+from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
+from gailbench.report.load import CELL, Results, subset, unpublished_weights
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
 
 COLUMNS = [
@@ -24,7 +26,9 @@ COLUMNS = [
     "paper_std",
     "paper_normalized_mean",
 ]
+TABLE_COLUMNS = [*COLUMNS, *FAILURE_COLUMNS, "published"]
 OTHER_COLUMNS = ["task", "settings", *COLUMNS[1:]]
+UNPUBLISHED = "unpublished"  # in the heading of what the authors ran and the paper does not print
 
 
 def measured_baselines() -> pd.DataFrame:
@@ -88,21 +92,48 @@ def run_scores(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return the paper's grid: COLUMNS, the paper's training_runs, and method (a column heading).
+    """Return the paper's grid: TABLE_COLUMNS, the paper's training_runs, and method (a column heading).
 
     One row per published cell, in the order of the tasks; after a task's own rows, sizes and algorithms that
-    only we have. Runs with settings outside the paper's grid are not in it, nor are the controls.
+    only we have, and what the authors ran but did not publish where we ran it, too. Runs with settings outside the
+    paper's grid are not in it, nor are the controls.
     """
     ours = pool(subset(results, results.runs["of_paper"] & (results.runs["algorithm"] != CONSTANT)), CELL)
-    return _with_baselines(ours.merge(_published(), on=CELL, how="outer"), baselines).sort_values(
+    published = _of_paper(published_results()).assign(order=range(len(published_results())), published=True)
+    joined = ours.merge(published, on=CELL, how="outer")
+    joined["published"] = joined["published"].eq(True)
+    unpublished = joined[CELL].merge(_of_paper(unpublished_results()), on=CELL, how="left")
+    table = _with_baselines(joined.fillna(unpublished.drop(columns=CELL)), baselines).sort_values(
         ["task", "order", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
     )
+    scores = normalized_runs(results, baselines)
+    paper = _by_cell(published_runs())
+    keys = [cell_key(cell) for cell in table[CELL].itertuples(index=False, name=None)]
+    nothing = np.empty(0)
+    counts = [failure_counts(scores.get(key, nothing), paper.get(key, nothing)) for key in keys]
+    return table.assign(**pd.DataFrame(counts, columns=FAILURE_COLUMNS, index=table.index))
+
+
+def normalized_runs(results: Results, baselines: pd.DataFrame) -> dict[tuple[Any, ...], NDArray[np.float64]]:
+    """Return the normalized run means of every cell of the paper's grid, (R,), by its `cell_key`."""
+    scores = run_scores(subset(results, results.runs["of_paper"]), baselines)
+    return _by_cell(scores)
+
+
+def cell_key(cell: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values of CELL as a key; "" stands for no entropy weight, which as NaN would equal nothing."""
+    return tuple("" if value != value else value for value in cell)
+
+
+def _by_cell(scores: pd.DataFrame) -> dict[tuple[Any, ...], NDArray[np.float64]]:
+    groups = scores.groupby(CELL, dropna=False, sort=False)["normalized_mean"]
+    return {cell_key(cell): values.to_numpy(dtype=np.float64) for cell, values in groups}
 
 
 def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
     """Return OTHER_COLUMNS: the runs whose settings are not in the paper's grid, each setting apart."""
     ours = pool(subset(results, ~results.runs["of_paper"]), [*CELL, "settings"])
-    return _with_baselines(ours.merge(_published(), on=CELL, how="left"), baselines).sort_values(
+    return _with_baselines(ours.merge(_of_paper(published_results()), on=CELL, how="left"), baselines).sort_values(
         ["task", "settings", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
     )
 
@@ -112,8 +143,10 @@ def method(task: str, algorithm: str, entropy_weight: float) -> str:
     if algorithm not in ALGORITHMS:
         return algorithm
     name = algorithm.upper()
-    several = task in TASKS and len(TASKS[task].entropy_weights) > 1
-    return f"{name} λ = {entropy_weight:g}" if several and algorithm == "gail" else name
+    if algorithm != "gail" or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
+        return name
+    unpublished = entropy_weight in unpublished_weights(task)
+    return f"{name} λ = {entropy_weight:g}{f' ({UNPUBLISHED})' if unpublished else ''}"
 
 
 def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: int) -> pd.Series | None:
@@ -126,7 +159,7 @@ def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: i
     return found.iloc[0] if len(found) else None
 
 
-def table_csv(table: pd.DataFrame, columns: list[str] = COLUMNS) -> str:
+def table_csv(table: pd.DataFrame, columns: list[str] = TABLE_COLUMNS) -> str:
     """Return CSV text in which an unknown number is an empty cell."""
     text = table[columns].copy()
     text["entropy_weight"] = ["" if math.isnan(weight) else f"{weight:g}" for weight in text["entropy_weight"]]
@@ -151,13 +184,11 @@ def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def _published() -> pd.DataFrame:
-    """Return the published cells, `paper_` before their numbers, and their order."""
-    paper = published_results().rename(
-        columns={"mean": "paper_mean", "std": "paper_std", "normalized_mean": "paper_normalized_mean"}
-    )
+def _of_paper(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells of the paper's, `paper_` before their numbers."""
+    names = {"mean": "paper_mean", "std": "paper_std", "normalized_mean": "paper_normalized_mean"}
     types = {"task": "str", "algorithm": "str", "entropy_weight": "float64", "trajectories": "int64"}
-    return paper.assign(order=range(len(paper))).astype(types)
+    return cells.rename(columns=names).astype(types)
 
 
 def _with_baselines(table: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """A verdict per cell: does our normalized mean match the paper's? The rule is explained in docs/report.md.
 
-The difference of normalized means gets a 95 % interval from what is known of both sides; it is compared with a
-margin of equivalence. Legend: R training runs, N trajectories of one of them.
+The difference between the means of our runs and of the paper's gets a 95 % interval, by Welch's t-test between run
+means; it is compared with a margin of equivalence. A permutation test has to confirm what is better or worse.
+Legend: R training runs, N trajectories of one of them.
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
+from gailbench.paper import published_runs
+from gailbench.report.failures import failed
 from gailbench.report.load import CELL, Results
-from gailbench.report.table import spans
+from gailbench.report.permutation import two_sided_p
+from gailbench.report.table import cell_key, normalized_runs, spans
 
 Verdict = Literal["matches", "better", "worse", "open", ""]
 VERDICTS: tuple[Verdict, ...] = ("matches", "better", "worse", "open")
+VERDICT_COLUMNS = ["difference", "low", "high", "p", "verdict", "reason"]
 MARGIN = 0.05  # normalized; ours, because deterministic hoppers' intervals are so narrow that nothing would match
 CONFIDENCE = 0.95
-PAPER_EPISODES = 53  # evaluation trajectories per training run, about: "at least 50", sampled in whole batches
 SINGLE_RUN = "the paper's cell is a single training run, whose seed-to-seed spread is unknown: not in the interval"
+SPREAD_OF_OURS = "the paper's cell is a single training run, whose seed-to-seed spread is taken to be that of ours"
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,29 @@ class Uncertainty:
     degrees: float
 
 
-def interval(difference: float, parts: Sequence[Uncertainty]) -> tuple[float, float]:
-    """Return the 95 % interval of a difference by Student's t with Welch and Satterthwaite's degrees of freedom."""
+@dataclass(frozen=True)
+class Comparison:
+    """A difference of normalized means (ours - the paper's), its 95 % interval, and p of no difference, two-sided."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(difference: float, parts: Sequence[Uncertainty]) -> Comparison:
+    """Give a difference its interval and p, by Student's t with Welch and Satterthwaite's degrees of freedom.
+
+    Without any variance the interval is the point.
+    """
     variance = sum(part.variance for part in parts)
     if variance <= 0:
-        return difference, difference
+        return Comparison(difference, difference, difference, 1.0 if difference == 0 else 0.0)
     degrees = variance**2 / sum(part.variance**2 / part.degrees for part in parts if part.variance > 0)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * math.sqrt(variance)
-    return difference - half, difference + half
+    error = math.sqrt(variance)
+    half = float(special.stdtrit(degrees, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(special.stdtr(degrees, -abs(difference) / error))
+    return Comparison(difference, difference - half, difference + half, p)
 
 
 def judge(low: float, high: float) -> Verdict:
@@ -56,101 +76,146 @@ def judge(low: float, high: float) -> Verdict:
     return "open"
 
 
-def share_between_runs(cells: Sequence[Sequence[NDArray[np.float64]]]) -> float:
-    """Return the share of the variance of single trajectories that lies between training runs, from 0 to 1.
-
-    By one-way analysis of variance (the intraclass correlation), the components summed over cells; 0 without a cell
-    of two runs.
-
-    Args:
-        cells: Per cell, per run: returns (N,), all of one task and algorithm.
-    """
-    between = within = 0.0
-    for runs in cells:
-        if len(runs) < 2:
-            continue
-        of_cell = float(np.mean([run.var(ddof=1) if len(run) > 1 else 0.0 for run in runs]))
-        size = float(np.mean([len(run) for run in runs]))
-        within += of_cell
-        between += max(float(np.var([run.mean() for run in runs], ddof=1)) - of_cell / size, 0.0)
-    return between / (between + within) if between + within > 0 else 0.0
+def variance(values: NDArray[np.float64]) -> float:
+    """Return the unbiased variance of values (N,), N > 1; exactly 0 where all are the same."""
+    return 0.0 if values.min() == values.max() else float(np.var(values, ddof=1))
 
 
-def our_uncertainty(runs: Sequence[NDArray[np.float64]]) -> list[Uncertainty]:
-    """Return the uncertainty of our mean: over the runs' means; of a single run over its trajectories."""
-    if len(runs) > 1:
-        means = [run.mean() for run in runs]
-        return [Uncertainty(float(np.var(means, ddof=1)) / len(runs), len(runs) - 1)]
-    (run,) = runs
-    return [Uncertainty(float(run.var(ddof=1)) / len(run), len(run) - 1)] if len(run) > 1 else []
+def of_runs(scores: NDArray[np.float64]) -> Uncertainty:
+    """Return the uncertainty of the mean of several runs' means, (R,)."""
+    return Uncertainty(variance(scores) / len(scores), len(scores) - 1)
 
 
-def paper_uncertainty(std: float, training_runs: int, share: float = 0.0) -> list[Uncertainty]:
-    """Return the uncertainty of the paper's mean, whose std pools R runs of about 53 trajectories.
+def of_trajectories(variance: float, number: int) -> list[Uncertainty]:
+    """Return the uncertainty of a single run's mean over N trajectories; none is known of one trajectory."""
+    return [Uncertainty(variance / number, number - 1)] if number > 1 else []
+
+
+def compare_runs(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Comparison:
+    """Compare several runs of ours with the paper's.
 
     Args:
-        std: The paper's, over all its trajectories.
-        training_runs: R.
-        share: Part of that variance that lies between runs, which the paper does not say; 0 takes its trajectories
-            as independent.
+        ours: Normalized run means, (R,), R > 1.
+        paper: The paper's, (R,). Of a single one the spread is taken to be that of ours.
     """
-    episodes = PAPER_EPISODES * training_runs
-    if training_runs < 2 or share == 0:
-        return [Uncertainty(std**2 / episodes, episodes - 1)]
-    return [
-        Uncertainty(share * std**2 / training_runs, training_runs - 1),
-        Uncertainty((1 - share) * std**2 / episodes, episodes - training_runs),
-    ]
+    difference = float(ours.mean() - paper.mean())
+    if len(paper) > 1:
+        return compare(difference, [of_runs(ours), of_runs(paper)])
+    mine = of_runs(ours)
+    return compare(difference, [Uncertainty(mine.variance * (1 + len(ours)), mine.degrees)])
+
+
+def confirmed(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> bool:
+    """Return whether an exact test of the same runs is as sure of a difference as Welch's: runs of which some fail are
+    far from normal, and Welch's test then errs in up to 6 %. True where the paper has one run, which has no such test.
+
+    Args:
+        ours: Our normalized run means, (R,).
+        paper: The paper's, (R,).
+    """
+    return len(paper) < 2 or two_sided_p(ours, paper) <= 1 - CONFIDENCE
+
+
+def verdict_of(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Verdict:
+    """Return the verdict on several runs of ours beside the paper's, normalized run means, (R,) each."""
+    found = compare_runs(ours, paper)
+    verdict = judge(found.low, found.high)
+    return "open" if verdict in ("better", "worse") and not confirmed(ours, paper) else verdict
 
 
 def cell_verdicts(results: Results, table: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with difference, low, high (normalized; NaN where unknown), verdict ("" without runs or
-    without a published number) and reason."""
-    returns = results.returns.groupby("run")["return"]
-    by_run = {run: values.to_numpy() for run, values in returns}
-    of_cell = {
-        tuple("" if value != value else value for value in cell): [by_run[run] for run in runs["run"]]
-        for cell, runs in results.runs[results.runs["of_paper"]].groupby(CELL, dropna=False, sort=False)
-    }
-    siblings: dict[tuple[str, str], list[list[NDArray[np.float64]]]] = {}
-    for (task, algorithm, *_), runs in of_cell.items():
-        siblings.setdefault((str(task), str(algorithm)), []).append(runs)
-    shares = {key: share_between_runs(cells) for key, cells in siblings.items()}
+    """Return `table` with VERDICT_COLUMNS: difference, low, high (normalized), p (of no difference); NaN where unknown;
+    verdict ("" without runs or without a number of the paper's) and reason."""
+    returns = {run: values.to_numpy() for run, values in results.returns.groupby("run")["return"]}
+    runs = results.runs[results.runs["of_paper"]]
+    of_cell = {cell_key(cell): [returns[run] for run in of["run"]] for cell, of in runs.groupby(CELL, dropna=False)}
+    paper_runs = published_runs()
+    paper = {cell_key(cell): of for cell, of in paper_runs.groupby(CELL, dropna=False)}
+    scores = normalized_runs(results, baselines)
     our_span, paper_span = spans(table["task"], baselines)
     rows = []
     for position, (_, row) in enumerate(table.iterrows()):
-        key = tuple("" if value != value else value for value in row[CELL])
-        share = shares.get((row["task"], row["algorithm"]), 0.0)
-        rows.append(_cell(row, of_cell.get(key, []), share, our_span[position], paper_span[position]))
-    return table.assign(**pd.DataFrame(rows, columns=["difference", "low", "high", "verdict", "reason"]))
+        key = cell_key(row[CELL])
+        mine = [run / our_span[position] for run in of_cell.get(key, [])]
+        rows.append(_cell(row, mine, scores.get(key, np.empty(0)), paper.get(key), paper_span[position]))
+    return table.assign(**pd.DataFrame(rows, columns=VERDICT_COLUMNS))
 
 
 def _cell(
-    row: pd.Series, runs: list[NDArray[np.float64]], share: float, our_span: float, paper_span: float
-) -> tuple[float, float, float, Verdict, str]:
-    nothing = (math.nan, math.nan, math.nan)
+    row: pd.Series,
+    runs: list[NDArray[np.float64]],
+    scores: NDArray[np.float64],
+    paper: pd.DataFrame | None,
+    paper_span: float,
+) -> tuple[Any, ...]:
+    """Return VERDICT_COLUMNS of a cell.
+
+    Args:
+        row: Of the table.
+        runs: Our returns per run, (N,) each, divided by what a normalized score of 1 is worth.
+        scores: Our normalized run means, (R,).
+        paper: The cell's rows of `published_runs`.
+        paper_span: What a normalized score of 1 is worth in the paper's returns.
+    """
+    nothing = (math.nan,) * 4
     if not runs:
         return *nothing, "", "no runs"
-    if math.isnan(row["paper_mean"]):
+    if paper is None:
         return *nothing, "", "not in the paper"
     if math.isnan(row["normalized_mean"]):
         return *nothing, "open", "no random and expert returns of ours to normalize with"
-    training_runs = int(row["training_runs"])
-    difference = row["normalized_mean"] - row["paper_normalized_mean"]
-    scaled = [run / our_span for run in runs]
-    ours, paper_std = our_uncertainty(scaled), row["paper_std"] / paper_span
-    low, high = interval(difference, [*ours, *paper_uncertainty(paper_std, training_runs)])
-    note = f"; {SINGLE_RUN}" if training_runs == 1 else ""
-    if len(runs) < training_runs:
-        return difference, low, high, "open", f"{len(runs)} of the paper's {training_runs} training runs{note}"
-    verdict = judge(low, high)
-    clustered = judge(*interval(difference, [*ours, *paper_uncertainty(paper_std, training_runs, share)]))
-    if clustered != verdict:
-        note = f"; {clustered}, if the paper's runs differ among themselves as much as ours{note}"
-    said = {
+    theirs = paper["normalized_mean"].to_numpy()
+    notes = []
+    if len(runs) > 1:
+        found = compare_runs(scores, theirs)
+        notes += [SPREAD_OF_OURS] if len(theirs) == 1 else []
+    else:
+        (run,) = runs
+        parts = of_trajectories(variance(run), len(run)) if len(run) > 1 else []
+        if len(theirs) > 1:
+            parts.append(of_runs(theirs))
+        else:
+            (episodes,), (std,) = paper["episodes"], paper["std"] / paper_span
+            parts += of_trajectories(std**2, episodes)
+            notes.append(SINGLE_RUN)
+        found = compare(float(scores.mean() - theirs.mean()), parts)
+    numbers = tuple(_rounded(value) for value in (found.difference, found.low, found.high, found.p))
+    if len(runs) < len(theirs):
+        said = f"{len(runs)} of the paper's {len(theirs)} training runs"
+        return *numbers, "open", "; ".join([said, *notes])
+    verdict = judge(found.low, found.high) if len(runs) == 1 else verdict_of(scores, theirs)
+    words = {
         "matches": f"the interval lies within ±{MARGIN}",
         "better": f"the interval lies above {MARGIN}",
         "worse": f"the interval lies below -{MARGIN}",
         "open": f"the interval reaches over a margin of ±{MARGIN}: too wide to say",
     }
-    return difference, low, high, verdict, said[verdict] + note
+    if verdict != (by_interval := judge(found.low, found.high)):
+        words["open"] = f"{words[by_interval]}, but a permutation test of the same runs is not sure"
+    if verdict == "open" and len(runs) > 1:
+        evidence = f"(Welch's p = {found.p:.2g})"
+        differ = found.p < 1 - CONFIDENCE
+        found_any = (
+            f"a difference is found {evidence}, maybe within the margin"
+            if differ
+            else f"no difference is found {evidence}"
+        )
+        notes.insert(0, found_any)
+        if without := _without_failures(scores, theirs):
+            notes.insert(1, without)
+    return *numbers, verdict, "; ".join([words[verdict], *notes])
+
+
+def _without_failures(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> str:
+    """Return what the runs that did not fail say; "" where none failed or the others leave it open, too."""
+    left = [side if (of_side := failed(side)) is None else side[~of_side] for side in (ours, paper)]
+    if len(left[0]) + len(left[1]) == len(ours) + len(paper) or min(map(len, left)) < 2:
+        return ""
+    words = {"matches": "match", "better": "are better", "worse": "are worse"}
+    verdict = verdict_of(*left)
+    return f"the runs that did not fail {words[verdict]}" if verdict in words else ""
+
+
+def _rounded(value: float) -> float:
+    """Return a value without the rounding errors of its sums, and without a negative zero."""
+    return round(value, 12) + 0.0

@@ -7,7 +7,7 @@ import pytest
 from format_helpers import LENGTHS, assert_equal, both, make, make_facts, refusal
 
 from gailbench import formats
-from gailbench.formats import bounds
+from gailbench.plumbing import bounds
 from gailbench.plumbing.errors import GailbenchError
 
 h5py = pytest.importorskip("h5py")

@@ -190,7 +190,7 @@ REFUSED = {
     "offsets": ({"offsets": np.zeros(4)}, ("offsets", "integers")),
     "negative offsets": ({"offsets": np.full(4, -1)}, ("offsets", "negative")),
     "other task": ({"task": np.array("hopper")}, ("'hopper'", "'mountaincar'", "--task hopper")),
-    "other format": ({"format": np.array(2)}, ("format 2", "reads 1")),
+    "other format": ({"format": np.array(3)}, ("format 3", "reads 2")),
     "other actions": ({"num_actions": np.array(2)}, ("num_actions is 2", "expected 3")),
     "two seeds": ({"seed": np.array([1, 2])}, ("seed", "(2,)", "one integer")),
 }

@@ -14,7 +14,7 @@ import pytest
 from format_helpers import make, make_facts, refusal
 
 from gailbench import formats
-from gailbench.formats import bounds
+from gailbench.plumbing import bounds
 from gailbench.plumbing.errors import GailbenchError
 
 PAIR = np.zeros((3, 2))

@@ -8,11 +8,15 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from gailbench.paper import published_runs
 from gailbench.report import figures
 from gailbench.report.load import load_curves, load_results
 from gailbench.report.table import paper_table, run_scores
+from gailbench.report_formats import FIGURE_FORMATS
 
 WriteRun = Callable[..., Path]
 
@@ -38,18 +42,35 @@ def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
     loaded = load_results(results)
     figure = figures.figure1a(paper_table(loaded, baselines), run_scores(loaded, baselines))
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:8] == [*("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")]
+    assert [title.removesuffix(" (paper)") for title in titles[:8]] == [
+        *("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")
+    ]
+    assert [title for title in titles[:8] if not title.endswith("(paper)")] == ["walker"]
     paper = {"BC, paper", "FEM, paper", "GTAL, paper", "GAIL, paper"}
-    assert _labels(figure, titles.index("ant")) == paper
+    assert _labels(figure, titles.index("ant (paper)")) == paper
     walker = figure.axes[titles.index("walker")]
     assert _labels(figure, titles.index("walker")) == paper | {"GAIL"}
     (ours,) = [line for line in walker.get_lines() if line.get_label() == "GAIL"]
     assert list(pd.Series(ours.get_ydata()).fillna(-1)) == [0.4, -1, 0.9, -1]  # gaps stay gaps
-    lines = [np.asarray(path.vertices)[:, 1] for path in walker.collections[1].get_paths()]
+    (bars,) = [found for found in walker.collections if isinstance(found, LineCollection)]
+    lines = [np.asarray(path.vertices)[:, 1] for path in bars.get_paths()]
     assert [sorted(line) for line in lines if np.isfinite(line).all()] == [[0.2, 0.6]]  # lowest, highest seed
-    caption = " ".join(figure.get_supxlabel().split())
-    assert "ant FEM, paper (-1.18 to -1.02)" in caption
-    assert walker.get_ylim() == figures.VIEW
+    assert "Above the view" not in figure.get_supxlabel()
+    # The paper's markers are hollow everywhere, and ant's reach down to -1.44 in the panel.
+    ant = figure.axes[titles.index("ant (paper)")]
+    assert ant.get_ylim()[0] < -1.44
+    assert all(line.get_markerfacecolor() == "none" for line in ant.get_lines() if line.get_marker() in "s^vo")
+    assert ours.get_markerfacecolor() != "none"
+    legend = [text.get_text() for text in figure.axes[8].get_legend().get_texts()]
+    assert legend == ["BC, paper", "FEM, paper", "GTAL, paper", "GAIL", "the paper's"]
+
+
+def test_an_axis_of_scores_is_straight_above_0_and_logarithmic_below() -> None:
+    scores = np.array([-100.0, -1.44, -0.1, 0.0, 0.5, 1.2])
+    places = figures._bent(scores)
+    assert list(places[3:]) == [0, 0.5, 1.2]
+    assert places[1] == pytest.approx(-0.35 * np.log(1 + 1.44 / 0.35))
+    assert figures._straight(places) == pytest.approx(scores)
 
 
 def test_figure_1b_has_a_line_per_entropy_weight(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
@@ -60,6 +81,9 @@ def test_figure_1b_has_a_line_per_entropy_weight(results: Path, write_run: Write
         *("BC, paper", "GAIL λ = 0, paper", "GAIL λ = 0.001, paper", "GAIL λ = 0.01, paper"),
         "GAIL λ = 0.001",
     }
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == ["BC, paper", "GAIL λ = 0, paper", "GAIL λ = 0.001", "GAIL λ = 0.01, paper", "the paper's"]
 
 
 def test_curves_have_a_column_per_size_and_a_row_per_quantity(
@@ -72,10 +96,12 @@ def test_curves_have_a_column_per_size_and_a_row_per_quantity(
     write_run(algorithm="bc", trajectories=4, returns=[33.0])
     figure = _curves("walker", results, baselines)
     assert len(figure.axes) == 2 * (1 + len(figures.DIAGNOSTIC_ROWS))
-    assert [figure.axes[i].get_title() for i in (0, 1)] == ["4 trajectories", "11 trajectories"]
+    assert [figure.axes[i].get_title() for i in (0, 1)] == ["4 traj.", "11 traj."]
     assert _labels(figure, 0) == {"GAIL", "BC"}
     assert _labels(figure, 1) == {"GAIL", "FEM"}
-    assert _labels(figure, 5) == {"GAIL, expert accuracy", "GAIL, policy accuracy"}
+    assert _labels(figure, 5) == {"GAIL, expert accuracy"}
+    assert _labels(figure, 7) == {"GAIL, policy accuracy"}
+    assert figure.get_supxlabel().startswith("Environment steps (millions)")
     (gail,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "GAIL"]
     assert list(gail.get_xdata()) == [0.05, 0.1, 0.15]  # millions of steps
     assert list(gail.get_ydata()) == [101, 201, 301]  # the mean of two seeds
@@ -89,7 +115,7 @@ def test_a_reward_without_demonstrations_is_drawn_beside_every_size(
         write_run(trajectories=trajectories)
     write_run(algorithm="constant", trajectories=0, entropy_weight=None)
     figure = _curves("walker", results, baselines)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["4 trajectories", "11 trajectories"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["4 traj.", "11 traj."]
     assert _labels(figure, 0) == _labels(figure, 1) == {"GAIL", "constant"}
     assert list(figure.axes[0].get_legend_handles_labels()[1]) == ["constant", "GAIL"]  # drawn below the others
 
@@ -109,8 +135,25 @@ def test_long_curves_are_averaged_to_what_a_panel_shows(
     write_run(iterations_of_curve=500)
     figure = _curves("walker", results, baselines)
     (gail,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "GAIL"]
-    assert list(gail.get_ydata()[:2]) == [300, 800]  # of iterations 1 to 5, 6 to 10
-    assert len(gail.get_ydata()) == 100
+    assert list(gail.get_ydata()[:2]) == [500, 1400]  # of iterations 1 to 9, 10 to 18
+    assert len(gail.get_ydata()) == 56
+
+
+def test_strips_set_the_papers_runs_beside_ours(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
+    for seed in (0, 1):
+        write_run(task="reacher", algorithm="bc", trajectories=4, seed=seed, returns=[-10.0 - seed, -12.0 - seed])
+    loaded = load_results(results)
+    table, scores = paper_table(loaded, baselines), run_scores(loaded, baselines)
+    returns = loaded.returns.merge(scores.drop(columns="mean"), on="run").merge(loaded.runs[["run", "seed"]], on="run")
+    figure = figures.strips_figure("reacher", table, returns, baselines)
+    (axes,) = figure.axes
+    dots, ours, paper = axes.collections[:3]
+    assert len(dots.get_offsets()) == 4
+    assert list(np.asarray(ours.get_offsets())[:, 1]) == [-11, -12]
+    theirs = published_runs().query("task == 'reacher' and algorithm == 'bc' and trajectories == 4")["mean"]
+    assert list(np.asarray(paper.get_offsets())[:, 1]) == list(theirs)
+    assert len(np.asarray(paper.get_facecolor())) == 0  # hollow
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["BC", "λ = 0", "λ = 0.001", "λ = 0.01"]
 
 
 def test_drawing_leaves_the_users_matplotlib_settings_alone(
@@ -118,10 +161,11 @@ def test_drawing_leaves_the_users_matplotlib_settings_alone(
 ) -> None:
     write_run()
     before = dict(matplotlib.rcParams)
-    files = figures.render(_curves("walker", results, baselines))
+    files = figures.render(_curves("walker", results, baselines), FIGURE_FORMATS)
     assert dict(matplotlib.rcParams) == before
     assert files["png"].startswith(b"\x89PNG")
     assert files["svg"].lstrip().startswith(b"<?xml")
+    assert files["pdf"].startswith(b"%PDF")
 
 
 def test_an_algorithm_has_one_color() -> None:

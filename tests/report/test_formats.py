@@ -50,7 +50,7 @@ def test_markdown_puts_ours_above_the_papers_and_says_how_many_seeds(
     text = table_markdown(findings_of(results, baselines=baselines))
     (row,) = [line for line in text.splitlines() if "3/7 seeds x 50" in line]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    assert cells[1:3] == ["4", "–<br>paper 169.2 ± 59.8"]  # noqa: RUF001
+    assert cells[1:3] == ["4", "–<br>paper 169.2 ± 59.8<br>failed: the paper's 1/7"]  # noqa: RUF001
     assert cells[-1] == "200.0 ± 0.0 (3/7 seeds x 50) ?<br>paper 200.0 ± 0.0"
     assert "| 4500.0 ± 500.0 (1 seed x 50) ▲<br>paper 6850.3 ± 39.2 |" in text
     assert "| 45.00 / 1.02 ▲ |" in text

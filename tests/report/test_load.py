@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gailbench.report.load import load_curves, load_results
+from gailbench.report.load import load_curves, load_expert_curves, load_results
 
 WriteRun = Callable[..., Path]
 
@@ -122,13 +122,13 @@ def test_a_spec_that_disagrees_with_its_folder_is_skipped(
     assert reason in loaded.remarks[1]
 
 
-def test_only_reacher_has_several_entropy_weights_in_the_paper(results: Path, write_run: WriteRun) -> None:
+def test_only_reacher_has_several_entropy_weights_of_the_authors(results: Path, write_run: WriteRun) -> None:
     for task in ("reacher", "walker"):
         for settings in ("paper", "entropy_weight-0.001", "entropy_weight-0.01", "entropy_weight-0.1"):
             write_run(task=task, settings=settings)
     runs = load_results(results).runs
     of_paper = runs[runs["of_paper"]]
-    assert sorted(of_paper.loc[of_paper["task"] == "reacher", "entropy_weight"]) == [0, 0.001, 0.01]
+    assert sorted(of_paper.loc[of_paper["task"] == "reacher", "entropy_weight"]) == [0, 0.001, 0.01, 0.1]
     assert sorted(of_paper.loc[of_paper["task"] == "walker", "entropy_weight"]) == [0]
 
 
@@ -149,3 +149,25 @@ def test_an_unreadable_curve_is_named(results: Path, write_run: WriteRun) -> Non
     curves, remarks = load_curves(load_results(results).runs)
     assert curves.empty
     assert [("seed=0" in remarks[0]), ("seed=1" in remarks[1])] == [True, True]
+
+
+def test_the_bound_on_the_divergence_is_clipped_to_what_a_divergence_can_be(results: Path, write_run: WriteRun) -> None:
+    path = write_run() / "curve.csv"
+    lines = path.read_text().splitlines()
+    values = [line.split(",") for line in lines[1:]]
+    column = lines[0].split(",").index("jensen_shannon")
+    for row, value in zip(values, ("-2", "0.25", "0.9"), strict=True):
+        row[column] = value
+    path.write_text("\n".join([lines[0], *(",".join(row) for row in values)]) + "\n")
+    curves, _ = load_curves(load_results(results).runs)
+    assert list(curves["jensen_shannon"]) == [0, 0.25, math.log(2)]
+
+
+def test_an_experts_long_episodes_are_shown_over_the_tasks_horizon(results: Path) -> None:
+    (results / "experts").mkdir()
+    rows = "1,50,22,22\n2,100,883,883\n"
+    (results / "experts" / "cartpole.csv").write_text(f"iteration,steps,return_mean,length_mean\n{rows}")
+    curves, remarks = load_expert_curves(results)
+    assert list(curves["cartpole"]["return_mean"]) == [22, 200]
+    assert list(curves["cartpole"].columns) == ["iteration", "steps", "return_mean"]
+    assert remarks == []

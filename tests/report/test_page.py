@@ -14,22 +14,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gailbench.report.page
 from gailbench.report import findings_of
 from gailbench.report.page import page
 
 WriteRun = Callable[..., Path]
 EVIL = "</script><img src=x onerror=alert(1)>\"'&"
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+KINDS = ("dot", "mean", "theirs")  # a trajectory, a run of ours, a run of the paper's
 DRIVER = shutil.which("chromedriver")
 
 
 @pytest.fixture
 def html(results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame) -> str:
-    """A page with a cell that matches, one that is worse and one that is open, and a method with a wild name."""
+    """A page with a cell that matches, one that is worse and three that are open, and a method with a wild name."""
     spread = np.resize([-1.0, 0.0, 1.0], 50)
     write_run(trajectories=11, returns=list(101.98 + spread))
     write_run(algorithm="fem", trajectories=11, returns=list(30 + spread))
     write_run(algorithm="bc", trajectories=4, returns=list(60 * spread))
+    write_run(algorithm="bc", trajectories=11, returns=list(88 + 60 * spread))
     write_run(task="reacher", settings="entropy_weight-0.001", trajectories=4, returns=[-20.0])
     write_run(settings="iterations-100", iterations=100)
     other = tmp_path / "other.csv"
@@ -60,8 +63,30 @@ def test_the_page_has_every_cell_with_its_verdict(html: str) -> None:
     assert html.count('class="open-cell"') == 137
     assert len(re.findall(r'<td class="cell v-matches"', html)) == 1
     assert len(re.findall(r'<td class="cell v-worse"', html)) == 1
-    assert len(re.findall(r'<td class="cell v-open"', html)) == 2
+    assert len(re.findall(r'<td class="cell v-open"', html)) == 3
     assert "iterations-100" in html
+
+
+def test_the_script_can_be_read() -> None:
+    folder = Path(gailbench.report.page.__file__).parent / "templates"
+    assert {path.name for path in folder.glob("*.js")} == set(gailbench.report.page.SCRIPTS)
+    for path in folder.glob("*.js"):
+        assert max(len(line) for line in path.read_text().splitlines()) < 100, path.name
+
+
+def test_a_cell_has_the_papers_runs_and_failures(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
+    baselines.loc["acrobot"] = [-200.0, -75.25]
+    for seed in range(7):
+        write_run(task="acrobot", algorithm="fem", trajectories=4, seed=seed, returns=[-76.0] * 50)
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        page(findings_of(results, baselines=baselines)),
+        re.DOTALL,
+    )
+    (cell,) = [cell for cell in json.loads(data)["cells"] if cell["runs"]]
+    assert len(cell["paper_runs"]) == 7
+    assert min(cell["paper_runs"]) == -200
+    assert cell["failures"] == "failed 0/7, the paper's 1/7, p = 1"
 
 
 def test_an_empty_folder_makes_a_page(results: Path, baselines: pd.DataFrame) -> None:
@@ -139,15 +164,63 @@ def _rows(browser: Any) -> list[tuple[str, str]]:
     return [(row.get_attribute("data-task"), row.get_attribute("data-trajectories")) for row in rows]
 
 
+def _unfold(browser: Any) -> None:
+    _press(browser, "#fold")
+
+
 def _press(browser: Any, selector: str) -> None:
     browser.find_element("css selector", selector).click()
 
 
+def test_rows_without_runs_are_folded_into_one_line(opened: Any) -> None:
+    shown = [("walker", "4"), ("walker", "11"), ("walker", "18"), ("reacher", "4")]
+    assert _rows(opened) == shown
+    (fold,) = _all(opened, "#fold")
+    assert "30 rows without runs of ours (cartpole, acrobot, mountaincar, halfcheetah, hopper, walker, ant" in fold.text
+    assert fold.get_attribute("aria-expanded") == "false"
+    fold.click()
+    assert len(_rows(opened)) == 34
+    assert fold.get_attribute("aria-expanded") == "true"
+    fold.click()
+    assert _rows(opened) == shown
+    _press(opened, ".filter[data-value='hopper']")  # who asks for a task sees its rows
+    assert {task for task, _ in _rows(opened)} == {"hopper"}
+
+
+def test_lines_have_a_legend_and_profiles_are_steps(opened: Any) -> None:
+    _press(opened, "#task-choice option[value='walker']")
+    for name in ("methods", "strips-legend", "curves-legend", "experts-legend", "seeds-legend"):
+        (legend,) = _all(opened, f"#{name}")
+        assert legend.text, name
+    paths = [path.get_attribute("d") for path in opened.find_elements("css selector", "#profiles path")]
+    assert paths
+    assert all(re.fullmatch(r"M[\d. ]+(H[\d.]+V[\d.]+)+", path) for path in paths)
+
+
+def test_a_phone_gets_tables_that_scroll_with_a_cue(opened: Any) -> None:
+    _show(opened, 390, "light")
+    opened.refresh()
+    assert opened.execute_script("return document.documentElement.scrollHeight") < 8000
+    tables = _all(opened, ".scroll.wide-only")
+    assert tables
+    for table in tables:
+        assert table.get_property("scrollWidth") > table.get_property("clientWidth")
+        assert "more" in table.get_attribute("class").split()
+        cue = opened.execute_script("return arguments[0].previousElementSibling", table)
+        assert cue.text == "more to the right →"
+        opened.execute_script("arguments[0].scrollLeft = 10000; arguments[0].dispatchEvent(new Event('scroll'))", table)
+        assert not cue.is_displayed()
+    _unfold(opened)
+    assert opened.execute_script("return document.documentElement.scrollHeight") < 8000
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
 def test_rows_are_sorted_by_a_column(opened: Any) -> None:
+    _unfold(opened)
     before = _rows(opened)
     assert before[0] == ("cartpole", "1")
     _press(opened, "th[data-sort='BC'] button")
-    assert _rows(opened)[0] == ("walker", "4")  # the only one with a score
+    assert _rows(opened)[:2] == [("walker", "11"), ("walker", "4")]  # the only ones with a score
     assert opened.find_element("css selector", "th[data-sort='BC']").get_attribute("aria-sort") == "descending"
     _press(opened, "#sort option[value='gail']")
     assert _rows(opened)[0] == ("walker", "11")
@@ -164,7 +237,7 @@ def test_tasks_and_algorithms_are_filtered(opened: Any) -> None:
     assert methods == {"GAIL"}
     assert opened.find_element("css selector", ".filter[data-value='bc']").get_attribute("aria-pressed") == "false"
     _press(opened, "#all")
-    assert len(_rows(opened)) == 34
+    assert len(_rows(opened)) == 34  # and stays unfolded
 
 
 def test_a_cell_shows_its_runs_curve_trajectories_and_command(opened: Any) -> None:
@@ -175,8 +248,9 @@ def test_a_cell_shows_its_runs_curve_trajectories_and_command(opened: Any) -> No
     assert "matches the paper" in dialog.text
     titles = [caption.text for caption in _all(opened, "#details figcaption")]
     assert titles[:2] == ["Evaluation trajectories", "True return while learning, a line per seed"]
-    assert "Jensen-Shannon divergence" in titles
-    assert len(opened.find_elements("css selector", "#details svg circle")) == 50
+    assert "Jensen-Shannon divergence, lower bound (nats)" in titles
+    circles = {kind: len(opened.find_elements("css selector", f"#details circle.{kind}")) for kind in KINDS}
+    assert circles == {"dot": 50, "mean": 1, "theirs": 1}
     command = "gailbench run --task walker --sizes 11 --algorithms gail --seeds 0"
     assert opened.find_element("id", "command").text == command
     assert [cell.text for cell in _all(opened, "#details tbody td")][:3] == ["0", "102.0", "1.02"]
@@ -187,6 +261,7 @@ def test_a_cell_shows_its_runs_curve_trajectories_and_command(opened: Any) -> No
 def test_the_keyboard_reaches_everything(opened: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
+    _unfold(opened)
     first = opened.find_element("css selector", ".cells .open-cell")
     opened.execute_script("arguments[0].focus()", first)
     first.send_keys(Keys.ARROW_DOWN)

@@ -12,6 +12,7 @@ import pytest
 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report import write_report
+from gailbench.report_formats import FIGURE_FORMATS
 
 WriteRun = Callable[..., Path]
 
@@ -49,7 +50,7 @@ def test_the_same_results_give_the_same_bytes(
         *(
             f"{name}.{suffix}"
             for name in ("figure1a", "figure1b", "across_seeds", "curves_walker", "strips_walker")
-            for suffix in ("png", "svg")
+            for suffix in FIGURE_FORMATS
         ),
     }
     assert min(len(content) for name, content in contents[0].items() if ".csv" not in name) > 1000

@@ -11,8 +11,8 @@ import pytest
 
 from gailbench.report.load import load_results
 from gailbench.report.table import (
-    COLUMNS,
     OTHER_COLUMNS,
+    TABLE_COLUMNS,
     other_settings_table,
     paper_table,
     run_scores,
@@ -56,9 +56,9 @@ def test_normalized_scores_start_at_random_and_end_at_the_expert(
 
 def test_without_runs_our_columns_are_empty(results: Path, baselines: pd.DataFrame) -> None:
     text = table_csv(paper_table(load_results(results), baselines))
-    assert text.splitlines()[0] == ",".join(COLUMNS)
+    assert text.splitlines()[0] == ",".join(TABLE_COLUMNS)
     assert len(text.splitlines()) == 137
-    assert text.splitlines()[1] == "cartpole,bc,,1,0,0,,,,72.02,35.82,0.2943317159"
+    assert text.splitlines()[1] == "cartpole,bc,,1,0,0,,,,72.02,35.82,0.2943317159,,1,,True"
     frame = pd.read_csv(io.StringIO(text))
     assert list(frame["task"].unique()) == [
         *("cartpole", "acrobot", "mountaincar", "reacher", "halfcheetah"),
@@ -95,7 +95,7 @@ def test_sizes_and_algorithms_that_only_we_have_follow_the_tasks_own(
     walker = table[table["task"] == "walker"].reset_index()
     assert len(table) == 138
     assert list(walker["algorithm"][-2:]) == ["mine", "gail"]
-    assert _lines(table_csv(table), "walker,gail,0,50") == ["walker,gail,0,50,1,1,5,0,0.05,,,"]
+    assert _lines(table_csv(table), "walker,gail,0,50") == ["walker,gail,0,50,1,1,5,0,0.05,,,,,,,False"]
 
 
 def test_other_settings_never_share_a_cell_with_the_papers(

@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from gailbench.report.load import load_results
+from gailbench.report.permutation import two_sided_p
 from gailbench.report.table import paper_table
 from gailbench.report.verdicts import (
     MARGIN,
+    SINGLE_RUN,
+    SPREAD_OF_OURS,
     Uncertainty,
     cell_verdicts,
-    interval,
+    compare,
+    compare_runs,
     judge,
-    our_uncertainty,
-    paper_uncertainty,
-    share_between_runs,
+    of_runs,
+    of_trajectories,
+    verdict_of,
 )
 
 WriteRun = Callable[..., Path]
@@ -52,40 +57,43 @@ def test_an_interval_is_judged_by_the_margin(low: float, high: float, verdict: s
 
 def test_the_interval_of_one_uncertainty_is_students() -> None:
     # t of 6 degrees of freedom at 97.5 %: 2.4469; standard error 0.1
-    assert interval(0.3, [Uncertainty(0.01, 6)]) == pytest.approx((0.3 - 0.24469, 0.3 + 0.24469), abs=1e-5)
+    found = compare(0.3, [Uncertainty(0.01, 6)])
+    assert (found.low, found.high) == pytest.approx((0.3 - 0.24469, 0.3 + 0.24469), abs=1e-5)
 
 
 def test_degrees_of_freedom_are_welch_and_satterthwaites() -> None:
     # Equal variances with 4 degrees of freedom each: (2v)² / (2 v² / 4) = 8; t = 2.3060, standard error 0.2
-    low, high = interval(0.0, [Uncertainty(0.02, 4), Uncertainty(0.02, 4)])
-    assert (low, high) == pytest.approx((-0.46120, 0.46120), abs=1e-5)
+    found = compare(0.0, [Uncertainty(0.02, 4), Uncertainty(0.02, 4)])
+    assert (found.low, found.high) == pytest.approx((-0.46120, 0.46120), abs=1e-5)
+
+
+def test_between_seven_runs_and_seven_the_test_is_scipys_welch() -> None:
+    generator = np.random.default_rng(0)
+    ours, paper = generator.normal(1, 0.1, 7), generator.normal(0.9, 0.3, 7)
+    found, expected = compare_runs(ours, paper), stats.ttest_ind(ours, paper, equal_var=False)
+    interval = expected.confidence_interval()
+    assert (found.low, found.high, found.p) == pytest.approx((interval.low, interval.high, expected.pvalue))
+
+
+def test_a_single_run_of_the_papers_is_given_the_spread_of_ours() -> None:
+    # The variance of ours is 4, of three; as a new run's prediction: 4 * (1 + 1 / 3), 2 degrees of freedom
+    found = compare_runs(np.array([2.0, 4.0, 6.0]), np.array([5.0]))
+    half = 4.302653 * math.sqrt(4 * 4 / 3)
+    assert (found.difference, found.low, found.high) == pytest.approx((-1, -1 - half, -1 + half), abs=1e-5)
 
 
 def test_without_variance_the_interval_is_a_point() -> None:
-    assert interval(0.25, [Uncertainty(0.0, 6)]) == (0.25, 0.25)
-    assert interval(0.25, []) == (0.25, 0.25)
+    for parts in ([Uncertainty(0.0, 6)], []):
+        found = compare(0.25, parts)
+        assert (found.low, found.high, found.p) == (0.25, 0.25, 0)
+    score = (200 - 18.64) / (199.9 - 18.64)
+    assert compare_runs(np.full(7, score), np.full(7, score)) == compare(0.0, [])
+    assert of_runs(np.full(7, score)).variance == 0  # not what is left of rounding
 
 
-def test_several_runs_are_uncertain_by_their_means_a_single_one_by_its_trajectories() -> None:
-    several = our_uncertainty([np.array([1.0, 3.0]), np.array([3.0, 5.0]), np.array([6.0, 6.0])])
-    assert several == [Uncertainty(pytest.approx(4 / 3), 2)]  # means 2, 4, 6: variance 4, of three
-    assert our_uncertainty([np.array([1.0, 3.0, 5.0])]) == [Uncertainty(pytest.approx(4 / 3), 2)]
-    assert our_uncertainty([np.array([1.0])]) == []
-
-
-def test_the_papers_uncertainty_is_by_its_trajectories() -> None:
-    assert paper_uncertainty(0.2, 1) == [Uncertainty(pytest.approx(0.04 / 53), 52)]
-    assert paper_uncertainty(0.2, 7) == [Uncertainty(pytest.approx(0.04 / 371), 370)]
-    between, within = paper_uncertainty(0.2, 7, share=0.5)
-    assert between == Uncertainty(pytest.approx(0.02 / 7), 6)
-    assert within == Uncertainty(pytest.approx(0.02 / 371), 364)
-
-
-def test_the_share_between_runs_is_that_of_the_analysis_of_variance() -> None:
-    # Means 1 and 5 (variance 8), within 2 each: between = 8 - 2/2 = 7; 7 / (7 + 2)
-    assert share_between_runs([[np.array([0.0, 2.0]), np.array([4.0, 6.0])]]) == pytest.approx(7 / 9)
-    assert share_between_runs([[np.array([0.0, 2.0]), np.array([0.0, 2.0])]]) == 0
-    assert share_between_runs([[np.array([0.0, 2.0])]]) == 0
+def test_a_single_run_is_uncertain_by_its_trajectories() -> None:
+    assert of_trajectories(0.04, 53) == [Uncertainty(pytest.approx(0.04 / 53), 52)]
+    assert of_trajectories(0.04, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -99,9 +107,20 @@ def test_a_known_difference_gets_its_verdict(
     write_run(returns=list(returns))
     cell = _verdicts(results, baselines).iloc[0]
     assert cell["verdict"] == verdict
-    assert cell["difference"] == pytest.approx(offset / 100)
+    assert cell["difference"] == pytest.approx(offset / 100, abs=1e-6)
     assert cell["low"] < cell["difference"] < cell["high"]
-    assert "a single training run, whose seed-to-seed spread is unknown" in cell["reason"]
+    assert cell["reason"].endswith(SINGLE_RUN)
+
+
+def test_several_runs_of_ours_lend_their_spread_to_the_papers_single_one(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for seed, offset in enumerate((-1.0, 0.0, 1.0)):
+        write_run(seed=seed, returns=[PAPER + offset] * 50)
+    cell = _verdicts(results, baselines).iloc[0]
+    half = 4.302653 * math.sqrt(0.01**2 * 4 / 3)
+    assert (cell["low"], cell["high"]) == pytest.approx((-half, half), abs=1e-5)
+    assert (cell["verdict"], cell["reason"]) == ("matches", f"the interval lies within ±0.05; {SPREAD_OF_OURS}")
 
 
 def test_fewer_runs_than_the_papers_are_open_however_narrow_the_interval(
@@ -118,18 +137,28 @@ def test_fewer_runs_than_the_papers_are_open_however_narrow_the_interval(
     assert (cell["verdict"], cell["reason"]) == ("matches", "the interval lies within ±0.05")
 
 
-def test_a_verdict_that_hangs_on_the_papers_runs_being_alike_says_so(
+def test_an_open_cell_says_whether_there_is_a_difference_and_what_failed(
     results: Path, write_run: WriteRun, baselines: pd.DataFrame
 ) -> None:
-    # Behavioral cloning on cart-pole with 1 trajectory: the paper's 72.02 ± 35.82. Ours differ from run to run only.
-    baselines.loc["cartpole"] = [18.64, 200.0]
+    # FEM on acrobot with 4 trajectories: one of the paper's seven runs never learned, the others are at the expert.
+    baselines.loc["acrobot"] = [-200.0, -75.25]
     for seed in range(7):
-        write_run(task="cartpole", algorithm="bc", trajectories=1, seed=seed, returns=[45.0 + seed, 45.0 + seed])
+        write_run(task="acrobot", algorithm="fem", trajectories=4, seed=seed, returns=[-76.5 - 0.1 * seed] * 50)
     cell = _verdicts(results, baselines).iloc[0]
-    assert cell["verdict"] == "worse"
+    assert cell["verdict"] == "open"
     assert cell["reason"] == (
-        "the interval lies below -0.05; open, if the paper's runs differ among themselves as much as ours"
+        "the interval reaches over a margin of ±0.05: too wide to say; no difference is found (Welch's p = 0.36); "
+        "the runs that did not fail match"
     )
+    assert (cell["failed_runs"], cell["paper_failed_runs"], cell["failures_p"]) == (0, 1, 1)
+
+
+def test_an_interval_has_no_rounding_errors_left(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
+    baselines.loc["cartpole"] = [18.7, 200.0]
+    for seed in range(7):
+        write_run(task="cartpole", trajectories=4, seed=seed, returns=[200.0] * 50)
+    cell = _verdicts(results, baselines).iloc[0]
+    assert (cell["difference"], cell["low"], cell["high"], cell["p"]) == (0, 0, 0, 1)
 
 
 def test_cells_without_score_or_counterpart_have_no_verdict(
@@ -143,13 +172,11 @@ def test_cells_without_score_or_counterpart_have_no_verdict(
     assert math.isnan(walker["difference"])
 
 
-def test_intervals_cover_the_true_difference_as_often_as_they_say() -> None:
-    generator = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        ours = [generator.normal(0, 0.05) + generator.normal(0, 0.1, 50) for _ in range(7)]
-        paper = generator.normal(0, 0.1, 371)
-        difference = float(np.mean(ours) - paper.mean())
-        low, high = interval(difference, [*our_uncertainty(ours), *paper_uncertainty(float(paper.std()), 7)])
-        covered += low <= 0 <= high
-    assert 0.92 <= covered / 400 <= 0.98  # 95 %, three standard errors of 400 trials
+def test_what_welchs_test_alone_calls_worse_is_open() -> None:
+    # Four of seven runs failed on one side, none on the other: Welch's p is 0.03, but 2 of 1,001 splits as uneven.
+    ours, paper = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]), np.ones(7)
+    found = compare_runs(ours, paper)
+    assert judge(found.low, found.high) == "worse"
+    assert two_sided_p(ours, paper) == pytest.approx(2 * 35 / 1001)
+    assert verdict_of(ours, paper) == "open"
+    assert verdict_of(ours - 0.5 * (ours == 1), paper) == "worse"

@@ -12,8 +12,34 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from gailbench.formats.bounds import Budget, check_regular, readable
+from gailbench.plumbing.bounds import Budget, check_regular, readable
 from gailbench.plumbing.errors import GailbenchError
+
+# How files begin that are often taken for .npz files, what they are, and what to do.
+_FOREIGN = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file; 'gailbench demos import' reads the paper's layout and Minari's"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run 'git lfs pull' where it was cloned"),
+    (b"\x93NUMPY", "a single NumPy array; save observations, actions and lengths together with np.savez"),
+    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
+    (b"ARROW1", "an Arrow file; give the folder with its state.json to 'gailbench demos import'"),
+    (b"\xff\xff\xff\xff", "perhaps an Arrow file; give the folder with its state.json to 'gailbench demos import'"),
+    (b"PAR1", "a Parquet file, which is not read; save it with datasets.Dataset.save_to_disk and give the folder"),
+    (b"<", "a web page or XML, perhaps in place of a download; fetch the file itself"),
+    *(
+        (
+            bytes((0x80, protocol)),
+            "a pickle, which is never loaded since it can run any program; if you trust its source, load it yourself "
+            "and save observations, actions, rewards and lengths with np.savez",
+        )
+        for protocol in range(2, 6)
+    ),
+)
+
+
+def what_it_is(start: bytes) -> str | None:
+    """Say what a file is that begins so, and what to do with it; None if it may be an .npz file, or is unknown."""
+    return next((meaning for signature, meaning in _FOREIGN if start.startswith(signature)), None)
+
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -90,6 +116,10 @@ def open_archive(path: Path) -> Iterator[Archive]:
         GailbenchError: It is no regular file or no zip archive.
     """
     check_regular(path)
+    with readable(path, "a file"), path.open("rb") as start:
+        beginning = start.read(64)
+    if foreign := what_it_is(beginning):
+        raise GailbenchError(f"{path} is {foreign}")
     with contextlib.ExitStack() as stack:
         with readable(path, "an .npz file"):
             archive = Archive(path, stack.enter_context(zipfile.ZipFile(path)))

@@ -1,0 +1,69 @@
+"""Somebody's demonstrations come in and go out by the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import call, files_under
+
+from gailbench import demonstrations
+
+
+@pytest.fixture
+def rollouts(tmp_path: Path) -> Path:
+    """Three trajectories of cart-pole in the arrays that people have: big-endian, integers as floats, no rewards."""
+    rng = np.random.default_rng(0)
+    lengths = np.array([30, 200, 45])
+    path = tmp_path / "rollouts.npz"
+    np.savez(
+        path,
+        observations=rng.normal(0, 0.1, (lengths.sum(), 4)).astype(">f8"),
+        actions=rng.integers(2, size=lengths.sum()).astype(">f4"),
+        lengths=lengths,
+    )
+    return path
+
+
+def test_an_import_says_what_it_understood_and_runs(rollouts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own.npz"
+    imported = call("demos", "import", "--task", "cartpole", rollouts, "--out", out)
+    assert imported.code == 0, imported.err
+    for said in ("trajectories: 3", "4", "rewards", f"written to {out}"):
+        assert said in imported.out
+    found = demonstrations.read(out)
+    assert (found.lengths.tolist(), found.actions.dtype, found.genuine) == ([30, 200, 45], np.int64, False)
+    run = call(
+        *("run", "--task", "cartpole", "--demos", out, "--sizes", 3, "--algorithms", "bc,gail", "--iterations", 2),
+        *("--batch", 50, "--jobs", 1, "--results", tmp_path / "r"),
+    )
+    assert run.code == 0, run.err
+    assert len(list((tmp_path / "r").rglob("settings=*demonstrations-*"))) == 2
+
+
+def test_an_import_never_overwrites_unasked(rollouts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own.npz"
+    out.write_bytes(b"precious")
+    before = files_under(tmp_path)
+    refused = call("demos", "import", "--task", "cartpole", rollouts, "--out", out)
+    assert (refused.code, "--overwrite" in refused.err, files_under(tmp_path)) == (1, True, before)
+    assert call("demos", "import", "--task", "cartpole", rollouts, "--out", out, "--overwrite").code == 0
+
+
+def test_what_does_not_fit_the_task_names_array_and_shapes(rollouts: Path, tmp_path: Path) -> None:
+    refused = call("demos", "import", "--task", "hopper", rollouts, "--out", tmp_path / "own.npz")
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert "observations" in refused.err
+    assert not (tmp_path / "own.npz").exists()
+
+
+def test_an_export_comes_back_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    sampled, back = tmp_path / "sampled.npz", tmp_path / "back.npz"
+    assert call("demos", "sample", "--task", "cartpole", "--trajectories", 2, "--out", sampled).code == 0
+    exported = call("demos", "export", sampled, "--format", "hdf5", "--out", tmp_path / "out.h5")
+    assert exported.code == 0, exported.err
+    assert call("demos", "export", sampled, "--format", "hdf5", "--out", tmp_path / "out.h5").code == 1
+    assert call("demos", "import", "--task", "cartpole", tmp_path / "out.h5", "--out", back).code == 0
+    assert demonstrations.read(back).sha256() == demonstrations.read(sampled).sha256()
