@@ -84,7 +84,8 @@ def write_report(
 
     Args:
         formats: Which of FORMATS; FIGURE_FORMATS are the figures.
-        baselines, added: As for `findings_of`.
+        baselines: As for `findings_of`.
+        added: As for `findings_of`.
 
     Raises:
         GailbenchError: `out` cannot be written, or an added file cannot be used.

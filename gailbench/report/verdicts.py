@@ -110,7 +110,8 @@ def confirmed(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> bool:
     far from normal, and Welch's test then errs in up to 6 %. True where the paper has one run, which has no such test.
 
     Args:
-        ours, paper: Normalized run means, (R,) each.
+        ours: Our normalized run means, (R,).
+        paper: The paper's, (R,).
     """
     return len(paper) < 2 or two_sided_p(ours, paper) <= 1 - CONFIDENCE
 
