@@ -189,6 +189,36 @@ class Policy(nn.Module):
 
         return act
 
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: None = None,
+        episode_start: None = None,
+        deterministic: bool = True,
+        generator: np.random.Generator | None = None,
+    ) -> tuple[Any, None]:
+        """Act on one observation (O,) or several (B, O); return the action or actions, and None, as Stable-Baselines.
+
+        Args:
+            observation: As the environment gives it.
+            state, episode_start: Not used; policies have no memory.
+            deterministic: Take the most probable action; else draw one.
+            generator: Draws it; by default a fresh one each time.
+
+        Raises:
+            ValueError: The observation has another number of entries.
+        """
+        rows = np.asarray(observation, dtype=np.float32)
+        if rows.shape[-1:] != (self.observation_dim,) or rows.ndim > 2:
+            raise ValueError(f"observation has shape {rows.shape}, expected ({self.observation_dim},) or rows of it")
+        batch = np.atleast_2d(rows)
+        noise = None
+        if not deterministic:
+            generator = generator or np.random.default_rng()
+            noise = self.distribution.noise(generator, (len(batch),), self.action_dim)
+        actions = self.actor()(batch, noise)[0]
+        return (actions if rows.ndim == 2 else actions[0]), None
+
     @torch.inference_mode()
     def mean_entropy(self, output: NDArray[np.float32]) -> float:
         """Mean entropy of the action distributions that the outputs (B, A) stand for."""

@@ -312,7 +312,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64] | None, 
     path = RunFolder(folder).curve
     if not path.exists():
         return spec, returns, pd.DataFrame(columns=list(_CURVE_COLUMNS), dtype="float64")
-    return spec, returns, _read_columns(path, _CURVE_COLUMNS, required=_CURVE_COLUMNS[:3])
+    # Where an iteration is a gradient step there are neither environment steps nor returns.
+    curve = _read_columns(path, _CURVE_COLUMNS, required=_CURVE_COLUMNS[:1])
+    return spec, returns, curve.reindex(columns=list(_CURVE_COLUMNS))
 
 
 def _run_folders(results: Path, remarks: list[str]) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gailbench.algorithms import registry
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, read_run
@@ -121,7 +122,7 @@ def show_text(description: Description) -> str:
             f"{curve['best']:.1f} best, {curve['last']:.1f} last, {curve['steps']:,.0f} steps"
         )
     else:
-        lines.append("  curve           no returns (behavioral cloning takes no environment steps)")
+        lines.append(f"  curve           {_no_curve(spec['algorithm'])}")
     if "evaluation" in content:
         found = content["evaluation"]
         lines.append(
@@ -143,6 +144,13 @@ def show_text(description: Description) -> str:
     if "remark" in content:
         lines.append(f"  remark          {content['remark']}")
     return "\n".join(lines) + "\n"
+
+
+def _no_curve(name: str) -> str:
+    algorithm = registry().get(name)
+    if algorithm is not None and not algorithm.takes_environment_steps:
+        return f"no returns ({algorithm.heading} takes no environment steps)"
+    return "none yet"
 
 
 def sparkline(values: list[float], width: int = WIDTH) -> str:

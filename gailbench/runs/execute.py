@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.algorithms import Assignment, get_algorithm
+from gailbench.algorithms import Algorithm, Assignment, get_algorithm
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import remove_temporary, write_atomic
@@ -23,7 +23,7 @@ from gailbench.runs.settings import LOOP, apply
 from gailbench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from gailbench.training import Learner
+    from gailbench.training import Learner, Training
 
 
 def make_learner(spec: RunSpec, demonstrations: Demonstrations | None) -> Learner:
@@ -78,6 +78,29 @@ def execute(
     return float(returns.mean())
 
 
+class _GrowingCurve:
+    """Writes curve.csv while a run is under way, so that any tool can follow it."""
+
+    EVERY = 10.0  # seconds
+
+    def __init__(self, folder: RunFolder, algorithm: Algorithm, training: Training) -> None:
+        self._folder, self._algorithm, self._training = folder, algorithm, training
+        self._written = time.monotonic()
+
+    def show(self, row: dict[str, float], on_row: Callable[[dict[str, float]], None]) -> None:
+        """Pass a row on, and write the curve from time to time."""
+        on_row(row)
+        if time.monotonic() - self._written >= self.EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write what there is of the curve."""
+        from gailbench.training import curve_csv
+
+        write_atomic(self._folder.curve, curve_csv(self._training.rows, self._algorithm.columns))
+        self._written = time.monotonic()
+
+
 def _train_and_evaluate(
     spec: RunSpec,
     demonstrations: Demonstrations | None,
@@ -108,7 +131,11 @@ def _train_and_evaluate(
             checkpoint.path.replace(aside)
             notice(f"{unusable}; it is now {aside.name} and the run starts anew")
             training = replace(training, learner=make_learner(spec, demonstrations))
-    training.run(checkpoint, on_row, stop)
+    growing = _GrowingCurve(folder, algorithm, training)
+    try:
+        training.run(checkpoint, lambda row: growing.show(row, on_row), stop)
+    finally:
+        growing.write()
     policy = training.learner.policy
 
     started = time.monotonic()

@@ -54,7 +54,7 @@ def test_an_incomplete_run_says_how_far_it_is(write_run: WriteRun, change: str |
 def test_cloning_has_no_curve_of_returns_and_other_settings_no_paper(write_run: WriteRun) -> None:
     folder = write_run(algorithm="bc", settings="iterations-5", iterations=5)
     out = call("show", folder).out
-    assert "no returns (behavioral cloning takes no environment steps)" in out
+    assert "no returns (BC takes no environment steps)" in out
     assert "settings that are not the paper's" in out
 
 

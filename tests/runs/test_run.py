@@ -337,7 +337,7 @@ def test_an_interrupted_run_exits_130_and_the_same_command_completes_it(
     assert process.returncode == 130, err
     assert (out, "Traceback" in err) == ("", False)
     assert "interrupted" in err.splitlines()[-1]
-    assert {path.name for path in folder.iterdir()} == {"spec.json", "checkpoint.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "checkpoint.safetensors", "curve.csv"}
     _, content = checkpoints.read(folder / "checkpoint.safetensors", "checkpoint")
     assert len(content["rows"]) < ITERATIONS  # the open one was dropped
 

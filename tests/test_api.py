@@ -1,0 +1,71 @@
+"""Gailbench from Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import gailbench
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.policy import Policy
+
+
+def test_importing_is_instant_and_the_names_are_there() -> None:
+    code = (
+        "import sys, gailbench; loaded = {'torch', 'numpy', 'mujoco', 'pandas'} & set(sys.modules); "
+        "assert not loaded, loaded; assert set(gailbench.__all__) <= set(dir(gailbench))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="no_such_name"):
+        gailbench.no_such_name  # noqa: B018
+
+
+def test_a_shipped_expert_acts_in_gymnasiums_environment() -> None:
+    policy = gailbench.load_policy("cartpole")
+    env = gymnasium.make("CartPole-v1", max_episode_steps=200)
+    observation, _ = env.reset(seed=0)
+    total, over = 0.0, False
+    while not over:
+        action, state = policy.predict(observation, deterministic=True)
+        assert state is None
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, over = total + float(reward), terminated or truncated
+    assert total == 200.0
+
+
+def test_predictions_are_for_one_or_many_and_drawn_where_asked() -> None:
+    policy = Policy(3, 2, False, hidden=(4,), generator=np.random.default_rng(0))
+    one, many = np.ones(3), np.ones((5, 3))
+    assert policy.predict(one)[0].shape == (2,)
+    assert np.array_equal(policy.predict(many)[0], np.tile(policy.predict(one)[0], (5, 1)))
+    drawn = [policy.predict(one, deterministic=False, generator=np.random.default_rng(k))[0] for k in (0, 0, 1)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    with pytest.raises(ValueError, match=r"shape \(4,\)"):
+        policy.predict(np.ones(4))
+
+
+def test_runs_and_results(tmp_path: Path) -> None:
+    frame = gailbench.run("cartpole", ["bc", "gail"], [1], iterations=2, batch=200, results=tmp_path)
+    assert list(frame.columns[:2]) == ["task", "algorithm"]
+    assert frame.groupby("algorithm").size().to_dict() == {"bc": 50, "gail": 50}
+    assert frame["episode"].max() == 49
+    gailbench.run("cartpole", ["gail"], [1], iterations=2, batch=200, results=tmp_path, settings={"loop.gamma": 0.9})
+    everything = gailbench.load_results(tmp_path)
+    assert len(everything) == 150
+    again = gailbench.run("cartpole", ["bc", "gail"], [1], iterations=2, batch=200, results=tmp_path)
+    assert again.equals(frame)
+    with pytest.raises(GailbenchError, match="no results folder"):
+        gailbench.load_results(tmp_path / "none")
+
+
+def test_demonstrations_are_sampled(tmp_path: Path) -> None:
+    found = gailbench.sample_demonstrations("cartpole", 2, seed=3)
+    assert (found.trajectories, found.genuine) == (2, True)
+    assert set(gailbench.tasks.TASKS) >= {"cartpole", "humanoid"}
+    assert gailbench.tasks.find_task("Pendulum-v1").horizon == 200
