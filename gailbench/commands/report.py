@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gailbench.commands.options import FILE, FOLDER, CommaList, one_of, say
+from gailbench.commands.options import FILE, FOLDER, CommaList, one_of, print_table, say
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report_formats import FORMATS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gailbench.report.findings import Findings
 
 
 @click.command("report")
@@ -44,7 +51,6 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
         raise GailbenchError(f"no results folder at {results}; 'gailbench run' makes one")
     folder = out or results / "report"
     report = write_report(results, folder, formats=formats, added=added)
-    click.echo(report.markdown)
     for remark in report.remarks:
         say(f"remark: {remark}")
     say(f"{len(report.files)} files written to {folder}")
@@ -54,3 +60,52 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
     if readme is not None:
         fill_readme(readme, report.findings, results)
         say(f"numbers filled into {readme}")
+    _print_findings(report.findings)
+    page = folder / "report.html"
+    click.echo(f"{report.findings.headline}" + (f" More: {page}" if page in report.files else ""))
+
+
+def _print_findings(findings: Findings) -> None:
+    """Print the cells that have runs, ours beside the paper's, and then the runs that are not of the paper's grid."""
+    from gailbench.report.text import LEGEND, blocks, mean_and_std, score
+
+    table = findings.table[findings.table["seeds"] > 0]
+    for block in blocks(table, list(table["task"].drop_duplicates())) if len(table) else []:
+        print_table(
+            ("task", "size", *block.methods),
+            [(row.task, row.trajectories, *map(_cell, row.cells)) for row in block.rows],
+        )
+        click.echo()
+    if len(table):
+        click.echo(f"Normalized scores, ours / the paper's; {LEGEND}.")
+    others = findings.others
+    if len(others):
+        click.echo(f"{'Other' if len(table) else 'Your'} runs, not of the paper's grid:")
+        print_table(
+            ("task", "algorithm", "settings", "size", "seeds", "return", "score"),
+            [
+                (
+                    row["task"],
+                    row["algorithm"],
+                    row["settings"],
+                    row["trajectories"],
+                    row["seeds"],
+                    mean_and_std(row["mean"], row["std"]),
+                    score(row["normalized_mean"]),
+                )
+                for _, row in others.iterrows()
+            ],
+        )
+
+
+def _cell(row: pd.Series | None) -> str | None:
+    """A cell: our normalized mean, the paper's, the verdict; the return where there is no expert to divide by."""
+    from gailbench.report.text import SYMBOLS, mean_and_std, score
+
+    if row is None:
+        return None
+    ours, paper = row["normalized_mean"], row["paper_normalized_mean"]
+    if math.isnan(ours):
+        return mean_and_std(row["mean"], row["std"])
+    beside = "" if math.isnan(paper) else f" / {score(paper)}"
+    return f"{score(ours)}{beside} {SYMBOLS[row['verdict']]}".rstrip()

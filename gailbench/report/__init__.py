@@ -26,7 +26,7 @@ from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
 from gailbench.report.load import CELL, add_results, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
-from gailbench.report.table import OTHER_COLUMNS, measured_baselines, table_csv
+from gailbench.report.table import OTHER_COLUMNS, measured_baselines, own_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS
 from gailbench.report_formats import FIGURE_FORMATS, FORMATS
 
@@ -70,7 +70,8 @@ def findings_of(results: Path, added: Sequence[Path] = (), baselines: pd.DataFra
     loaded = load_results(results)
     for file in added:
         loaded = add_results(loaded, file)
-    return find(loaded, results, measured_baselines() if baselines is None else baselines)
+    known = own_baselines(results, measured_baselines()) if baselines is None else baselines
+    return find(loaded, results, known)
 
 
 def write_report(

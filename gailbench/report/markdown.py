@@ -48,6 +48,7 @@ def table_markdown(findings: Findings) -> str:
             *_blocks(findings.table, shown, _normalized_cell),
             *_across_seeds(findings),
         ]
+    parts += [part for part in (_others(findings),) if part]
     parts += ["## Controls", *_controls(findings)]
     if absent:
         parts.append(f"No runs yet: {', '.join(map(escape, absent))}.")
@@ -80,6 +81,26 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
         END,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _others(findings: Findings) -> str:
+    """The runs that are not of the paper's grid: other settings, demonstrations and tasks."""
+    if not len(findings.others):
+        return ""
+    rows = [
+        [
+            escape(str(row["task"])),
+            escape(str(row["algorithm"])),
+            escape(str(row["settings"])),
+            str(row["trajectories"]),
+            str(row["seeds"]),
+            mean_and_std(row["mean"], row["std"]),
+            score(row["normalized_mean"]),
+        ]
+        for _, row in findings.others.iterrows()
+    ]
+    heading = ["Task", "Algorithm", "Settings", "Trajectories", "Seeds", "Return", "Score"]
+    return f"## Other runs\n\nNot of the paper's grid.\n\n{_markdown(heading, rows)}"
 
 
 def summary(findings: Findings, results: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,22 @@ def measured_baselines() -> pd.DataFrame:
         index=pd.Index(TASKS, name="task"),
         dtype="float64",
     )
+
+
+def own_baselines(results: Path, known: pd.DataFrame) -> pd.DataFrame:
+    """Return these baselines and those of a user's own tasks: random and expert means of the experts' cards in the
+    results folder."""
+    found = {}
+    for path in sorted((results / "experts").glob("*.json")):
+        try:
+            card = json.loads(path.read_bytes())
+            means = [float(card["random"]["mean"]), float(card["stochastic_mean"])]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # a card of the paper's tasks has no random policy of its own
+        if path.stem not in known.index and all(map(math.isfinite, means)):
+            found[path.stem] = means
+    own = pd.DataFrame.from_dict(found, orient="index", columns=["random_mean", "expert_mean"], dtype="float64")
+    return pd.concat([known, own]).rename_axis("task") if found else known
 
 
 def normalize(mean: pd.Series, task: pd.Series, baselines: pd.DataFrame) -> pd.Series:
