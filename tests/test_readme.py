@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,12 @@ def test_the_committed_table_is_that_of_the_results(findings: Findings) -> None:
     assert (RESULTS / "report" / "report.html").stat().st_size < 15_000_000
     suffixes = {path.suffix.removeprefix(".") for path in (RESULTS / "report").iterdir()}
     assert suffixes <= set(FORMATS)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "seed" in done.stdout
