@@ -138,8 +138,24 @@ class Demonstrations:
         following[self.starts + self.lengths - 1] = self.final_observations
         return following
 
+    @property
+    def ends(self) -> NDArray[np.bool_]:
+        """(M,) whether the trajectory ended by the task's own rule with this pair."""
+        ends = np.zeros(len(self.rewards), dtype=bool)
+        ends[self.starts + self.lengths - 1] = self.terminated
+        return ends
+
     def subset(self, trajectories: int, keep_every: int) -> Pairs:
         """Return every `keep_every`-th pair, from its fixed offset, of the first `trajectories` ones.
+
+        Raises:
+            GailbenchError: There are fewer trajectories.
+        """
+        rows = self.kept(trajectories, keep_every)
+        return Pairs(self.observations[rows], self.actions[rows], self.num_actions, self.discrete)
+
+    def kept(self, trajectories: int, keep_every: int) -> NDArray[np.int64]:
+        """Return which of the M pairs `subset` keeps, in their order.
 
         Raises:
             GailbenchError: There are fewer trajectories.
@@ -166,7 +182,7 @@ class Demonstrations:
                 f"keeping every {keep_every}th pair leaves nothing of the first {trajectories} trajectories "
                 f"of '{self.task}'; use longer or more trajectories"
             )
-        return Pairs(self.observations[rows], self.actions[rows], self.num_actions, self.discrete)
+        return rows
 
     def sha256(self) -> str:
         """Hash of the content that learning and evaluation depend on, the same however it is stored."""

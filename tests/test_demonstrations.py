@@ -108,9 +108,13 @@ class TestTrajectories:
         assert np.array_equal(d.next_observations, d.observations + np.array([0, 1]))
         assert d.next_observations[4].tolist() == [0, 5]  # not the second trajectory's first, (1, 0)
 
+    def test_ends_are_the_last_pairs_of_trajectories_that_terminated(self):
+        """The first and the third trajectory: pairs 0 to 4 and 6 to 12."""
+        assert np.flatnonzero(by_hand().ends).tolist() == [4, 12]
+
     def test_looking_does_not_change_them(self):
         d, untouched = by_hand(), by_hand()
-        for name in ("next_observations", "times", "starts", "returns"):
+        for name in ("next_observations", "times", "starts", "returns", "ends"):
             getattr(d, name)[:] = 0
         d.subset(4, 3).observations[:] = 0
         assert_equal(d, untouched)
@@ -134,6 +138,14 @@ class TestSubset:
         pairs = d.subset(4, 1)
         assert np.array_equal(pairs.observations, d.observations)
         assert np.array_equal(pairs.actions, d.actions)
+
+    @pytest.mark.parametrize(("trajectories", "keep_every"), [(4, 3), (2, 1), (3, 2)])
+    def test_kept_tells_which_pairs_a_subset_is(self, trajectories, keep_every):
+        d = by_hand()
+        rows, pairs = d.kept(trajectories, keep_every), d.subset(trajectories, keep_every)
+        assert np.array_equal(d.observations[rows], pairs.observations)
+        assert np.array_equal(d.actions[rows], pairs.actions)
+        assert np.array_equal(d.next_observations[rows], pairs.observations + np.array([0, 1]))
 
     @pytest.mark.parametrize("keep_every", [1, 2, 3])
     def test_smaller_sizes_are_prefixes_of_larger_ones(self, keep_every):

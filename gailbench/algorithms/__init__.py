@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
@@ -18,9 +19,11 @@ from gailbench.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from gailbench.algorithms.loop import LoopSettings
     from gailbench.demonstrations import Demonstrations, Pairs
+    from gailbench.policy import Policy
     from gailbench.training import Learner
 
 ENTRY_POINTS = "gailbench.algorithms"
@@ -100,19 +103,24 @@ class Assignment:
         task: The task.
         demonstrations: Whole trajectories; None for an algorithm without.
         pairs: What the size and the subsampling leave of them.
+        rows: Which pairs of the demonstrations these are, so that `demonstrations.next_observations[rows]` is what they
+            led to.
         iterations: How many there will be.
         seed: Of all randomness; `stream` derives a generator for each use.
         loop: Settings of the loop shared by all that learn from a reward.
         settings: The algorithm's own; None where it has none.
+        results: The results folder, where own tasks have their experts.
     """
 
     task: Task
     demonstrations: Demonstrations | None
     pairs: Pairs | None
+    rows: NDArray[np.int64] | None
     iterations: int
     seed: int
     loop: LoopSettings
     settings: Any
+    results: Path
 
     def stream(self, name: str) -> np.random.Generator:
         """A generator for one use, such as "reward"."""
@@ -126,6 +134,23 @@ class Assignment:
         if self.pairs is None:
             raise GailbenchError("this algorithm learns from demonstrations, and was given none")
         return self.pairs
+
+    def expert_policy(self) -> Policy:
+        """The policy that the demonstrations were sampled from, for an algorithm that asks the expert for more.
+
+        Raises:
+            GailbenchError: The task has no expert, or the demonstrations are not its: the run's spec, which holds the
+                hash of the demonstrations' expert, would not tell which policy was asked.
+        """
+        from gailbench import experts
+
+        policy, digest = experts.load(self.task, results=self.results)
+        if self.demonstrations is None or self.demonstrations.expert_sha256 != digest:
+            raise GailbenchError(
+                f"this algorithm asks the expert of '{self.task.name}', but the demonstrations were not sampled from "
+                "it; leave out --demos"
+            )
+        return policy
 
 
 BC = Algorithm(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from gailbench.training import Learner, Training
 
 
-def make_learner(spec: RunSpec, demonstrations: Demonstrations | None) -> Learner:
+def make_learner(spec: RunSpec, demonstrations: Demonstrations | None, results: Path = Path("results")) -> Learner:
     """Return what the run trains, before its first iteration."""
     from gailbench.algorithms.loop import LoopSettings
 
@@ -34,15 +33,18 @@ def make_learner(spec: RunSpec, demonstrations: Demonstrations | None) -> Learne
     algorithm, changes = get_algorithm(spec.algorithm), {**dict(task.settings), **dict(spec.changes)}
     loop = LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0)
     own = algorithm.settings_class()
+    subset = spec.trajectories, task.keep_every
     return algorithm.make(
         Assignment(
             task=task,
             demonstrations=demonstrations,
-            pairs=None if demonstrations is None else demonstrations.subset(spec.trajectories, task.keep_every),
+            pairs=None if demonstrations is None else demonstrations.subset(*subset),
+            rows=None if demonstrations is None else demonstrations.kept(*subset),
             iterations=spec.iterations,
             seed=spec.seed,
             loop=apply(loop, LOOP, changes),
             settings=None if own is None else apply(own(), algorithm.name, changes),
+            results=results,
         )
     )
 
@@ -70,7 +72,9 @@ def execute(
             remove_temporary(folder.path / "*")
             returns = folder.returns(spec, notice)  # since it was planned
             if returns is None:
-                returns = _train_and_evaluate(spec, demonstrations, folder, on_row, stop, checkpoint_every, notice)
+                returns = _train_and_evaluate(
+                    spec, demonstrations, results, folder, on_row, stop, checkpoint_every, notice
+                )
             folder.checkpoint.unlink(missing_ok=True)
             folder.error.unlink(missing_ok=True)
     except OSError as error:
@@ -104,6 +108,7 @@ class _GrowingCurve:
 def _train_and_evaluate(
     spec: RunSpec,
     demonstrations: Demonstrations | None,
+    results: Path,
     folder: RunFolder,
     on_row: Callable[[dict[str, float]], None],
     stop: Callable[[], bool],
@@ -122,7 +127,7 @@ def _train_and_evaluate(
     folder.evaluation.unlink(missing_ok=True)  # of a damaged run
     write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
     checkpoint = CheckpointFile(folder.checkpoint, spec.as_json(), checkpoint_every)
-    training = Training(make_learner(spec, demonstrations), spec.iterations)
+    training = Training(make_learner(spec, demonstrations, results), spec.iterations)
     if checkpoint.path.exists():
         try:
             training.load(checkpoint)
@@ -130,7 +135,7 @@ def _train_and_evaluate(
             aside = folder.unusable_checkpoint
             checkpoint.path.replace(aside)
             notice(f"{unusable}; it is now {aside.name} and the run starts anew")
-            training = replace(training, learner=make_learner(spec, demonstrations))
+            training = Training(make_learner(spec, demonstrations, results), spec.iterations)
     growing = _GrowingCurve(folder, algorithm, training)
     try:
         training.run(checkpoint, lambda row: growing.show(row, on_row), stop)

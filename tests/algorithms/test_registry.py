@@ -5,15 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gailbench.algorithms as algorithms
-from gailbench.algorithms import Algorithm, get_algorithm, registry
+from gailbench import demonstrations, experts
+from gailbench.algorithms import Algorithm, Assignment, get_algorithm, registry
+from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.policy import Policy
+from gailbench.runs.execute import make_learner
+from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
+
+CARTPOLE = TASKS["cartpole"]
 
 
 @pytest.fixture
@@ -70,3 +80,68 @@ def test_an_unknown_algorithm_is_named_with_the_nearest() -> None:
 def test_the_registry_does_not_import_torch() -> None:
     code = "import sys; from gailbench.algorithms import registry; registry(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# What a learner is made from
+
+
+def hand_back(assignment: Assignment) -> Assignment:
+    """A maker whose learner is what it was given."""
+    return assignment
+
+
+@pytest.fixture
+def expert() -> tuple[Policy, str]:
+    return experts.load(CARTPOLE)
+
+
+@pytest.fixture
+def demos(expert: tuple[Policy, str]) -> Demonstrations:
+    return demonstrations.sample(CARTPOLE, *expert, 3, 0)
+
+
+def assigned(demos: Demonstrations, points: list[Any], results: Path) -> Assignment:
+    points.append(point("own", Algorithm("own", "OWN", f"{__name__}:hand_back")))
+    given: Any = make_learner(make_spec(CARTPOLE, "own", 2, 0, demos), demos, results)
+    return given
+
+
+def test_an_algorithm_can_look_up_what_its_pairs_led_to(
+    demos: Demonstrations, points: list[Any], tmp_path: Path
+) -> None:
+    given = assigned(demos, points, tmp_path)
+    assert given.demonstrations is demos
+    assert given.rows is not None
+    assert np.array_equal(demos.observations[given.rows], given.expert.observations)
+    assert np.array_equal(demos.actions[given.rows], given.expert.actions)
+    assert (np.diff(given.rows) > 0).all()
+    assert given.rows[-1] < demos.lengths[:2].sum()
+
+
+def test_an_algorithm_can_ask_the_expert_of_its_demonstrations(
+    demos: Demonstrations, expert: tuple[Policy, str], points: list[Any], tmp_path: Path
+) -> None:
+    asked = assigned(demos, points, tmp_path).expert_policy()
+    assert all(np.array_equal(asked.state()[name], value) for name, value in expert[0].state().items())
+
+
+def test_an_own_tasks_expert_is_found_in_the_results(
+    demos: Demonstrations, expert: tuple[Policy, str], points: list[Any], tmp_path: Path
+) -> None:
+    task = replace(CARTPOLE, name="own-task")
+    given = replace(assigned(demos, points, tmp_path), task=task)
+    with pytest.raises(GailbenchError, match="there is no expert of 'own-task'"):
+        given.expert_policy()
+    (tmp_path / "experts").mkdir()
+    shipped = experts.FOLDER / "cartpole.safetensors"
+    (tmp_path / "experts" / "own-task.safetensors").write_bytes(shipped.read_bytes())
+    assert np.array_equal(given.expert_policy().vector(), expert[0].vector())
+
+
+def test_no_other_expert_than_that_of_the_demonstrations_is_asked(
+    demos: Demonstrations, points: list[Any], tmp_path: Path
+) -> None:
+    """The spec of a run holds the hash of its demonstrations' expert, and of no other."""
+    given = assigned(replace(demos, expert_sha256="ab"), points, tmp_path)
+    with pytest.raises(GailbenchError, match="were not sampled from it; leave out --demos"):
+        given.expert_policy()
