@@ -141,6 +141,8 @@ def test_a_learner_that_takes_over_a_state_goes_on_as_the_first_one(name: str, t
     found = demos(task)
     first, second = learner_of(name, task, found), learner_of(name, task, found)
     first.iterate()
+    if name == "airl":
+        first._reward._shift.extreme = -5.0  # as after many iterations
     taken = first.state()
     kept = {key: value.copy() for key, value in taken.items()}
     rows = [first.iterate(), first.iterate()]
