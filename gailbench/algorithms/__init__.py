@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from gailbench.algorithms.loop import LoopSettings
     from gailbench.demonstrations import Demonstrations, Pairs
-    from gailbench.policy import Policy
     from gailbench.training import Learner
 
 ENTRY_POINTS = "gailbench.algorithms"
@@ -109,7 +108,7 @@ class Assignment:
         seed: Of all randomness; `stream` derives a generator for each use.
         loop: Settings of the loop shared by all that learn from a reward.
         settings: The algorithm's own; None where it has none.
-        results: The results folder, where own tasks have their experts.
+        results: The results folder, where `gailbench.experts.load_demonstrator` finds the experts of own tasks.
     """
 
     task: Task
@@ -134,23 +133,6 @@ class Assignment:
         if self.pairs is None:
             raise GailbenchError("this algorithm learns from demonstrations, and was given none")
         return self.pairs
-
-    def expert_policy(self) -> Policy:
-        """The policy that the demonstrations were sampled from, for an algorithm that asks the expert for more.
-
-        Raises:
-            GailbenchError: The task has no expert, or the demonstrations are not its: the run's spec, which holds the
-                hash of the demonstrations' expert, would not tell which policy was asked.
-        """
-        from gailbench import experts
-
-        policy, digest = experts.load(self.task, results=self.results)
-        if self.demonstrations is None or self.demonstrations.expert_sha256 != digest:
-            raise GailbenchError(
-                f"this algorithm asks the expert of '{self.task.name}', but the demonstrations were not sampled from "
-                "it; leave out --demos"
-            )
-        return policy
 
 
 BC = Algorithm(

@@ -16,6 +16,7 @@ from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, Task
 
 if TYPE_CHECKING:
+    from gailbench.demonstrations import Demonstrations
     from gailbench.policy import Policy
 
 FOLDER = Path(__file__).parent
@@ -110,6 +111,22 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
             )
     check_dimensions(task, path, policy.observation_dim, policy.action_dim, policy.discrete)
     return policy, digest
+
+
+def load_demonstrator(task: Task, demonstrations: Demonstrations | None, results: Path) -> Policy:
+    """Return the expert that the demonstrations were sampled from, for an algorithm that asks it for more.
+
+    Raises:
+        GailbenchError: The task has no expert, or the demonstrations are not its: the run's spec, which holds the hash
+            of the demonstrations' expert, would not tell which policy was asked.
+    """
+    policy, digest = load(task, results=results)
+    if demonstrations is None or demonstrations.expert_sha256 != digest:
+        raise GailbenchError(
+            f"this algorithm asks the expert of '{task.name}', but the demonstrations were not sampled from it; leave "
+            "out --demos"
+        )
+    return policy
 
 
 def check_dimensions(task: Task, path: Path, observation_dim: int, action_dim: int, discrete: bool) -> None:

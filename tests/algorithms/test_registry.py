@@ -106,6 +106,10 @@ def assigned(demos: Demonstrations, points: list[Any], results: Path) -> Assignm
     return given
 
 
+def asked_by(given: Assignment) -> Policy:
+    return experts.load_demonstrator(given.task, given.demonstrations, given.results)
+
+
 def test_an_algorithm_can_look_up_what_its_pairs_led_to(
     demos: Demonstrations, points: list[Any], tmp_path: Path
 ) -> None:
@@ -121,7 +125,7 @@ def test_an_algorithm_can_look_up_what_its_pairs_led_to(
 def test_an_algorithm_can_ask_the_expert_of_its_demonstrations(
     demos: Demonstrations, expert: tuple[Policy, str], points: list[Any], tmp_path: Path
 ) -> None:
-    asked = assigned(demos, points, tmp_path).expert_policy()
+    asked = asked_by(assigned(demos, points, tmp_path))
     assert all(np.array_equal(asked.state()[name], value) for name, value in expert[0].state().items())
 
 
@@ -131,11 +135,11 @@ def test_an_own_tasks_expert_is_found_in_the_results(
     task = replace(CARTPOLE, name="own-task")
     given = replace(assigned(demos, points, tmp_path), task=task)
     with pytest.raises(GailbenchError, match="there is no expert of 'own-task'"):
-        given.expert_policy()
+        asked_by(given)
     (tmp_path / "experts").mkdir()
     shipped = experts.FOLDER / "cartpole.safetensors"
     (tmp_path / "experts" / "own-task.safetensors").write_bytes(shipped.read_bytes())
-    assert np.array_equal(given.expert_policy().vector(), expert[0].vector())
+    assert np.array_equal(asked_by(given).vector(), expert[0].vector())
 
 
 def test_no_other_expert_than_that_of_the_demonstrations_is_asked(
@@ -144,4 +148,4 @@ def test_no_other_expert_than_that_of_the_demonstrations_is_asked(
     """The spec of a run holds the hash of its demonstrations' expert, and of no other."""
     given = assigned(replace(demos, expert_sha256="ab"), points, tmp_path)
     with pytest.raises(GailbenchError, match="were not sampled from it; leave out --demos"):
-        given.expert_policy()
+        asked_by(given)

@@ -136,6 +136,7 @@ class Airl:
         assign(self._parameters, torch.from_numpy(state["networks.parameters"]))
         self._standardizer.load_state(part(state, "standardizer"))
         self._adam.load_state(part(state, "adam"))
+        self._shift.extreme = float(state["shift.extreme"][0])
 
 
 def transitions_of(batch: Batch) -> Transitions:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gailbench.algorithms import Assignment
+from gailbench.experts import load_demonstrator
 from gailbench.networks import Adam, objective_gradient
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.streams import pack, unpack
@@ -53,8 +54,9 @@ class Dagger:
     def __init__(self, assignment: Assignment) -> None:
         self._settings: DaggerSettings = assignment.settings
         self._keep_every = assignment.task.keep_every
-        self._expert = expert = assignment.expert_policy()
+        expert = load_demonstrator(assignment.task, assignment.demonstrations, assignment.results)
         self._sampling, self._learning = assignment.stream("sampling"), assignment.stream("dagger")
+        self._expert = expert
         self._pool = SamplerPool(assignment.task, assignment.loop.batch, [self._sampling])
         shape = expert.observation_dim, expert.action_dim, expert.discrete
         self.policy = Policy(*shape, self._settings.hidden, generator=self._learning)
