@@ -60,8 +60,10 @@ def test_a_command_shown_on_a_page_parses(
             path = Path(word)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text('environment = "Pendulum-v1"\n')
-    # An algorithm that the page itself defines is not installed here.
-    own = re.findall(r'Algorithm\(\s*(?:name=)?"(\w+)"', (ROOT / page).read_text(encoding="utf-8"))
+    # An algorithm that the page itself or the examples define is not installed here.
+    sources = [ROOT / page, *(ROOT / "examples").rglob("*.py")]
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    own = re.findall(r'Algorithm\(\s*(?:name=)?"(\w+)"', texts)
     known = algorithms.registry() | {name: Algorithm(name, name, "module:make") for name in own}
     monkeypatch.setattr(algorithms, "registry", lambda: known)
     command: click.Command = cli

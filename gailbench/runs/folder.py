@@ -134,7 +134,7 @@ class RunFolder:
         except GailbenchError as error:
             if path != self.policy:
                 raise
-            notice(f"{error}; the run is done again")
+            notice(f"{path} is damaged ({error}); the run is done again")
             return None
         return returns
 

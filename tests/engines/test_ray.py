@@ -61,7 +61,7 @@ def _assert_as_undisturbed(results: Path, undisturbed: Path) -> None:
         for name in RESULT_FILES:
             assert (results / folder / name).read_bytes() == (undisturbed / folder / name).read_bytes()
         left = {path.name for path in (results / folder).iterdir()}
-        assert left == {*RESULT_FILES, "versions.json", "timing.json"}
+        assert left == {*RESULT_FILES, "versions.json", "timing.json", "checksums.json"}
     assert not list(results.glob(".ray-*"))
 
 
