@@ -116,7 +116,7 @@ def expert_train(
 
 def _next(task: Task, path: Path) -> str:
     if path == default_path(task):
-        return f"next: gailbench run --task {task.name}"
+        return "next: gailbench run with the same --task"
     return f"next: gailbench demos sample --task {task.name} --expert {path}"
 
 

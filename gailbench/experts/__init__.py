@@ -81,9 +81,11 @@ def check_exists(task: Task, results: Path) -> None:
     """
     path = default_path(task, results)
     if not path.exists():
+        # A task of one's own is named by its id or its file, which the task does not know.
+        same = f"--task {task.name}" if task.name in TASKS else "with the same --task"
         raise GailbenchError(
-            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train --task {task.name}' trains one, "
-            "and --demos names demonstrations of your own"
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and --demos "
+            "names demonstrations of your own"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gailbench.algorithms import registry
 from gailbench.paper import published_baselines, published_results, published_runs, unpublished_results
 from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
 from gailbench.report.load import CELL, Results, subset, unpublished_weights
@@ -158,10 +159,11 @@ def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFr
 
 def method(task: str, algorithm: str, entropy_weight: float) -> str:
     """Return the column heading of a cell: BC, FEM, GTAL, GAIL, or GAIL with its lambda where several are."""
-    if algorithm not in ALGORITHMS:
+    known = registry().get(algorithm)
+    if known is None:  # somebody's, from a file, or of a package that is not installed here
         return algorithm
-    name = algorithm.upper()
-    if algorithm != "gail" or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
+    name = known.heading
+    if not known.has_entropy_weight or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
         return name
     unpublished = entropy_weight in unpublished_weights(task)
     return f"{name} λ = {entropy_weight:g}{f' ({UNPUBLISHED})' if unpublished else ''}"
