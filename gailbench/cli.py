@@ -51,6 +51,7 @@ def main() -> None:
         os.environ["MUJOCO_GL"] = "disabled"
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         sys.exit(error.exit_code)
@@ -73,13 +74,6 @@ def main() -> None:
         if error.filename is not None:
             say(f"gailbench: {error.filename}: {error.strerror}")
             sys.exit(EXIT_ERROR)
-        say(f"gailbench: cannot write to standard output: {error.strerror}")
-        _leave_quietly()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _leave_quietly()
-    except OSError as error:
         say(f"gailbench: cannot write to standard output: {error.strerror}")
         _leave_quietly()
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,13 +6,13 @@ Source of the nine: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the se
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.plumbing.files import read_toml
 
 RewardSign = Literal["positive", "negative"]
 Named = tuple[tuple[str, Any], ...]
@@ -240,12 +240,7 @@ def task_from_file(path: Path) -> Task:
     Raises:
         GailbenchError: The file cannot be read, or says something that no task has, or of another type.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GailbenchError(f"cannot read the task {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None
+    content = read_toml(path, "task")
     for name in content:
         if name not in _FILE_FIELDS:
             raise GailbenchError(f"{path}: a task has no '{name}'{nearest(name, list(_FILE_FIELDS))}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gailbench.commands.options import FILE, TASK_LIST, Setting, algorithm_name, print_json, print_table
-from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import read_toml
 from gailbench.tasks import TASKS, Task
 
 
@@ -82,7 +82,6 @@ def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
     Raises:
         GailbenchError: It cannot be read.
     """
-    import tomllib
 
     def flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
         pairs: list[tuple[str, Any]] = []
@@ -91,9 +90,4 @@ def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
             pairs += flat(value, f"{full}.") if isinstance(value, dict) else [(full, value)]
         return pairs
 
-    try:
-        return tuple(flat(tomllib.loads(path.read_text(encoding="utf-8")), ""))
-    except OSError as error:
-        raise GailbenchError(f"cannot read the settings {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None
+    return tuple(flat(read_toml(path, "settings"), ""))

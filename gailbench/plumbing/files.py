@@ -7,11 +7,12 @@ import errno
 import hashlib
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError, first_line
 
 
 @contextlib.contextmanager
@@ -54,6 +55,20 @@ def check_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """Return the content of a user's TOML file; `kind` says what it holds.
+
+    Raises:
+        GailbenchError: It cannot be read, or is none.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GailbenchError(f"cannot read the {kind} {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None
 
 
 def check_writable(folder: Path) -> None:
