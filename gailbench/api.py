@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +108,10 @@ def run(
     )
     states = plan_all([task], request, None)
     prepare_process(1)
+    read = cache(files.read)
     for job, state in states.items():
         if state != "complete":
-            found = None if job.demonstrations is None else files.read(job.demonstrations)
-            execute(job.spec, found, results)
+            execute(job.spec, None if job.demonstrations is None else read(job.demonstrations), results)
     asked = {(job.spec.algorithm, job.spec.settings, job.spec.trajectories, job.spec.seed) for job in states}
     frame = load_results(results)
     frame = frame[frame["task"] == task.name]

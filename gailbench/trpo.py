@@ -52,7 +52,7 @@ class TrustRegion:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a trust-region step did.
+    """What a trust-region step did: by default nothing.
 
     Attributes:
         accepted: Whether the parameters changed.
@@ -61,10 +61,10 @@ class StepOutcome:
         divergence: Between before and after, in the trust region's measure.
     """
 
-    accepted: bool
-    halvings: int
-    improvement: float
-    divergence: float
+    accepted: bool = False
+    halvings: int = 0
+    improvement: float = 0.0
+    divergence: float = 0.0
 
 
 def discounted_returns(
@@ -146,7 +146,7 @@ def trust_region_step(
     """
     parameters = list(parameters)
     if not torch.isfinite(gradient).all() or gradient.abs().max() < settings.smallest_gradient:
-        return StepOutcome(False, 0, 0.0, 0.0)
+        return StepOutcome()
 
     def damped(v: Tensor) -> Tensor:
         return curvature(v) + settings.damping * v
@@ -164,7 +164,7 @@ def trust_region_step(
         if enough and divergence <= settings.wall * settings.limit:
             return StepOutcome(True, halvings, improvement, divergence)
     assign(parameters, before)
-    return StepOutcome(False, settings.halvings, 0.0, 0.0)
+    return StepOutcome(halvings=settings.halvings)
 
 
 def subsample(count: int, fraction: float, generator: np.random.Generator) -> Tensor:

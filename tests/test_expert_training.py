@@ -8,13 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from cli_helpers import Finished, call, files_under
 
 from gailbench import experts
-from gailbench.experts.recipes import RECIPES
+from gailbench.experts.recipes import HELD, RECIPES
 from gailbench.experts.train import train
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.interrupts import Interrupted
+from gailbench.plumbing.streams import stream
+from gailbench.sampling import SamplerPool
 from gailbench.tasks import get_task
 from gailbench.training import BEST_WINDOW
 
@@ -137,3 +141,71 @@ def test_training_ends_at_the_level_with_the_policy_of_that_iteration(tmp_path: 
         CARTPOLE, replace(SMALL, iterations=12, level=1.001), tmp_path / "never.safetensors", lambda row: None
     )
     assert never["iterations_trained"] == 12
+
+
+def test_a_training_begins_with_a_policy_and_fits_its_value_function_first(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "on.safetensors"
+    ended = expert_train(out, HELD + 2, "--start", finished, "--set", "batch=500")
+    assert ended.code == 0, ended.err
+    curve = pd.read_csv(out.with_suffix(".csv"))
+    held, after = curve[:HELD], curve[HELD:]
+    assert (held["kl"] == 0).all()
+    assert (after["kl"] > 0).all()
+    assert held["explained_variance"].iloc[-5:].mean() > held["explained_variance"].iloc[:5].mean()
+    # What the first iteration sampled is the given policy's: its entropy, not that of a random one (log 2).
+    given, _ = experts.load(CARTPOLE, finished)
+    batch = SamplerPool(replace(CARTPOLE, horizon=1000), 500, [stream(0, "any")]).sample(given)
+    assert held["entropy"].iloc[0] == pytest.approx(given.mean_entropy(batch.rows(batch.outputs)), abs=0.005)
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["settings"]["start"] == json.loads(finished.with_suffix(".json").read_text())["sha256"]
+
+
+def test_a_training_that_began_with_a_policy_continues_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    recipe = replace(SMALL, batch=200)
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    for out, pauses in ((whole, ()), (broken, (1, HELD, HELD + 1))):
+        for pause in pauses:
+            rows: list[float] = []
+            with pytest.raises(Interrupted):
+                train(
+                    CARTPOLE,
+                    replace(recipe, iterations=HELD + 3),
+                    out,
+                    lambda row, rows=rows: rows.append(row["iteration"]),
+                    lambda rows=rows, pause=pause: rows[-1] == pause,
+                    start=finished,
+                )
+        train(CARTPOLE, replace(recipe, iterations=HELD + 3), out, lambda row: None, start=finished)
+    assert whole.read_bytes() == broken.read_bytes()
+    # Without the policy it is another training.
+    with pytest.raises(GailbenchError, match="another task, seed or recipe"):
+        train(CARTPOLE, replace(recipe, iterations=HELD + 3), whole, lambda row: None)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (("--set", "hidden=32,32"), 1, "has hidden layers of (64, 64) tanh units, the recipe of (32, 32) tanh"),
+        (("--set", "bach=5"), 1, "--set has 'bach'; did you mean 'batch'?"),
+        (("--set", "batch=many"), 1, "--set: batch is 'many'; it must be an integer"),
+        (("--set", "batch=0"), 1, "--set: batch is 0; it must be at least 1"),
+        (("--set", "gae_lambda=2"), 1, "--set: gae_lambda is 2.0; it must be from 0 to 1"),
+        (("--set", "trust_region=0"), 1, "--set: trust_region is 0.0; it must be above 0"),
+        (("--set", "hidden=()"), 1, "--set: hidden is (); it must be widths of at least 1"),
+        (("--set", "seed=3"), 2, "--set seed: give --seed instead"),
+        (("--task", "cartpole,acrobot"), 2, "--start names one policy, but there are 2 tasks"),
+        (("--start", "missing.safetensors"), 1, "missing.safetensors"),
+    ],
+)
+def test_what_cannot_be_begun_is_refused(
+    more: tuple[object, ...], code: int, said: str, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "on.safetensors"
+    refused = call(
+        "expert", "train", "--task", "cartpole", "--iterations", 1, "--start", finished,
+        *(() if "--task" in more else ("--out", out)), *more,
+    )  # fmt: skip
+    assert refused.code == code, refused.err
+    assert said in refused.err
+    assert "Traceback" not in refused.err
+    assert files_under(tmp_path) == {}

@@ -22,6 +22,7 @@ from gailbench.sampling import Batch, SamplerPool
 from gailbench.tasks import Task
 from gailbench.trpo import (
     Floats,
+    StepOutcome,
     TrustRegion,
     ValueFunction,
     discounted_returns,
@@ -98,9 +99,13 @@ class RewardLearner:
             stream(seed, "value"),
             settings.value_region,
         )
-        self.iteration = 0
-        self.steps = 0
         self._expert_observations = expert_observations
+        self.iteration = self.steps = self._held = 0
+
+    def begin_with(self, policy: Policy, held: int) -> None:
+        """Begin with a policy of the same shape; in the first `held` iterations only the value function learns."""
+        self.policy.load_state(policy.state())
+        self._held = held
 
     def _initialize_standardizers(self) -> None:
         observations = self._expert_observations
@@ -108,7 +113,8 @@ class RewardLearner:
             batch = self.sample()
             self.steps += len(batch)
             observations = batch.observation_rows
-        self.policy.standardizer.update(observations)
+        if not self.policy.standardizer.count:  # of a policy to begin with it has seen much already
+            self.policy.standardizer.update(observations)
         self._value.inputs.update(observations)
 
     def sample(self) -> Batch:
@@ -126,9 +132,9 @@ class RewardLearner:
         values = self._value.predict_batch(batch)
         advantages = self._advantages(batch, rewards, values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
-        outcome = policy_step(  # Algorithm 1, line 5
-            policy, batch, advantages, self._update_generator, settings.policy_region
-        )
+        outcome = StepOutcome()
+        if self.iteration >= self._held:  # Algorithm 1, line 5
+            outcome = policy_step(policy, batch, advantages, self._update_generator, settings.policy_region)
         policy.standardizer.update(batch.observation_rows)
         figures = self._reward.fit(batch)  # Algorithm 1, line 4
         explained = self._fit_value(batch, values)

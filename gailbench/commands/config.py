@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from gailbench.commands.options import FILE, TASK_LIST, Setting, algorithm_name, print_json, print_table
-from gailbench.plumbing.files import read_toml
 from gailbench.tasks import TASKS, Task
 
 
@@ -58,7 +57,7 @@ def show(
         rows["entropy_weights"] = (task.entropy_weights, usual)
     rows |= {name: (value, "paper") for name, value in by_name.describe(chosen).items()}
     given: list[tuple[str, Any, str]] = [(name, value, "task") for name, value in task.settings]
-    given += [(name, value, "file") for name, value in (read_settings(file) if file else ())]
+    given += [(name, value, "file") for name, value in (by_name.read_settings(file) if file else ())]
     given += [(name, value, "command") for name, value in settings]
     for name, value, origin in given:
         read = by_name.parse if origin == "command" else by_name.check
@@ -74,20 +73,3 @@ def show(
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
-    """Return the settings of a TOML file as (name, value): tables give the names, [gail] learning_rate = 0.003.
-
-    Raises:
-        GailbenchError: It cannot be read.
-    """
-
-    def flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-        pairs: list[tuple[str, Any]] = []
-        for name, value in table.items():
-            full = f"{prefix}{name}"
-            pairs += flat(value, f"{full}.") if isinstance(value, dict) else [(full, value)]
-        return pairs
-
-    return tuple(flat(read_toml(path, "settings"), ""))

@@ -16,6 +16,7 @@ from gailbench.commands.options import (
     SECONDS,
     SEED,
     TASK_LIST,
+    Setting,
     count,
     duration,
     print_json,
@@ -43,6 +44,20 @@ def expert() -> None:
     help="Policy file.  [default: experts/TASK.safetensors; of an own task, under results]",
     show_default=False,
 )
+@click.option(
+    "--set",
+    "settings",
+    type=Setting(),
+    multiple=True,
+    help="A setting of the recipe, such as batch=20000.  [default: none]",
+    show_default=False,
+)
+@click.option(
+    "--start",
+    type=FILE,
+    help="A policy to begin with, instead of a random one.  [default: none]",
+    show_default=False,
+)
 @click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints.")
 @click.option("--overwrite", is_flag=True, help="Train anew where a finished expert is.")
 def expert_train(
@@ -50,6 +65,8 @@ def expert_train(
     iterations: int | None,
     seed: int | None,
     out: Path | None,
+    settings: tuple[tuple[str, str], ...],
+    start: Path | None,
     checkpoint_every: float,
     overwrite: bool,
 ) -> None:
@@ -57,6 +74,8 @@ def expert_train(
 
     Writes the policy, its card (.json), its learning curve (.csv) and a checkpoint. Interrupted, the same command
     continues. Finished, the same command with more --iterations continues.
+    With --start the value function is fitted to the policy before the first
+    step.
 
     \b
     Example:
@@ -65,10 +84,11 @@ def expert_train(
     from dataclasses import replace
 
     from gailbench.commands.progress import CurveProgress
-    from gailbench.experts.recipes import recipe_for
+    from gailbench.experts.recipes import changed, recipe_for
     from gailbench.experts.train import train
     from gailbench.plumbing.computing import prepare_process
     from gailbench.plumbing.interrupts import Interrupted, StopSignals
+    from gailbench.plumbing.typed import from_text
     from gailbench.simulation import estimate_steps_per_second
 
     chosen = tasks or list(TASKS.values())
@@ -76,14 +96,18 @@ def expert_train(
         raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
     if out is not None and out.suffix != ".safetensors":
         raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
+    if start is not None and len(chosen) > 1:
+        raise click.UsageError(f"--start names one policy, but there are {len(chosen)} tasks; give one --task")
+    if taken := [name for name, _ in settings if name in ("iterations", "seed")]:
+        raise click.UsageError(f"--set {taken[0]}: give --{taken[0]} instead")
     prepare_process(1)
     recipes = {}
     for task in chosen:
-        recipe = recipe_for(task)
+        recipe = changed(recipe_for(task), [(name, from_text(text)) for name, text in settings], "--set")
         recipes[task.name] = replace(
             recipe,
             iterations=iterations or recipe.iterations,
-            level=None if iterations else recipe.level,
+            level=None if iterations and "level" not in dict(settings) else recipe.level,
             seed=recipe.seed if seed is None else seed,
         )
     total = 0.0
@@ -102,7 +126,9 @@ def expert_train(
             recipe = recipes[task.name]
             with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
                 try:
-                    card = train(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite)
+                    card = train(
+                        task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite, start
+                    )
                 except Interrupted:
                     say(f"interrupted; the same command continues {task.name} from its checkpoint")
                     sys.exit(EXIT_INTERRUPTED)

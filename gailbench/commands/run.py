@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.config import read_settings
 from gailbench.commands.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
@@ -152,6 +151,7 @@ def run(
 
     from gailbench.commands.progress import GridProgress
     from gailbench.runs import estimate, grid
+    from gailbench.runs.settings import read_settings
 
     deadline = float("inf")
     if time_limit is not None:

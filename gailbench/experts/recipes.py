@@ -8,13 +8,20 @@ its action noise decides which states the demonstrations cover; both change as a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.networks import Activation
 from gailbench.plumbing.errors import GailbenchError, nearest
+from gailbench.plumbing.typed import typed
 from gailbench.tasks import Task
+from gailbench.trpo import TrustRegion
+
+# Iterations that fit the value function to a policy that a training begins with: each moves its standardized output by
+# 0.1 at most.
+HELD = 60
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,9 @@ class Recipe:
         seed: The seed used.
         level: Return per step of training episodes, mean of ten successive iterations, at which training ends; None to
             use up all iterations.
+        trust_region: Limit of a policy step, mean KL(old || new).
+        start: SHA-256 of the policy that training begins with; None for a random one.
+        held: Iterations at the beginning in which only the value function learns.
         reason: Why it is not the default.
     """
 
@@ -42,6 +52,9 @@ class Recipe:
     activation: Activation = "tanh"
     seed: int = 0
     level: float | None = None
+    trust_region: float = TrustRegion.limit
+    start: str | None = None
+    held: int = 0
     reason: str = ""
 
     def loop_settings(self) -> LoopSettings:
@@ -50,6 +63,7 @@ class Recipe:
             gae_lambda=self.gae_lambda,
             hidden=self.hidden,
             activation=self.activation,
+            policy_region=TrustRegion(limit=self.trust_region),
         )
 
     def training_task(self, task: Task) -> Task:
@@ -57,16 +71,22 @@ class Recipe:
         return replace(task, horizon=self.horizon)
 
     def settings(self) -> dict[str, Any]:
-        """What determines the training, as JSON: all but the reason."""
+        """What determines the training, as JSON: all but the reason. What came later is left out where it is unused, so
+        that trainings begun before go on."""
         settings = {**asdict(self), "hidden": list(self.hidden)}
         del settings["reason"]
-        if self.level is None:
-            del settings["level"]
+        for field in fields(self):
+            if field.name in ("level", "trust_region", "start", "held") and settings[field.name] == field.default:
+                del settings[field.name]
         return settings
 
     def course(self) -> dict[str, Any]:
         """What determines each iteration, as JSON: a training with another number of iterations begins the same."""
         return {name: value for name, value in self.settings().items() if name not in ("iterations", "level")}
+
+
+# What a user sets; a policy to begin with is a file, whose hash the recipe takes.
+SETTINGS = [field.name for field in fields(Recipe) if field.name not in ("start", "held")]
 
 
 def recipe_for(task: Task) -> Recipe:
@@ -77,19 +97,35 @@ def recipe_for(task: Task) -> Recipe:
     """
     if task.name in RECIPES:
         return RECIPES[task.name]
-    recipe = Recipe(iterations=200, batch=task.batch, horizon=task.horizon)
-    given: dict[str, Any] = {}
-    known = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
-    for name, value in task.expert:
-        if name not in known:
-            raise GailbenchError(f"[expert] of '{task.name}' has '{name}'{nearest(name, list(known))}")
-        wanted = float if name == "level" else known[name]
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise GailbenchError(f"[expert] of '{task.name}' has {name} = {value!r}; it must be {wanted.__name__}")
-        given[name] = value
-    return replace(recipe, **given)
+    return changed(
+        Recipe(iterations=200, batch=task.batch, horizon=task.horizon), task.expert, f"[expert] of '{task.name}'"
+    )
+
+
+def changed(recipe: Recipe, given: Iterable[tuple[str, Any]], where: str) -> Recipe:
+    """Return a recipe with some of its settings changed; `where` they were given is for messages.
+
+    Raises:
+        GailbenchError: A recipe has no such setting, or it cannot have such a value.
+    """
+    kinds = get_type_hints(Recipe)
+    changes: dict[str, Any] = {}
+    for name, value in given:
+        if name not in SETTINGS:
+            raise GailbenchError(f"{where} has '{name}'{nearest(name, SETTINGS)}")
+        changes[name] = typed(f"{where}: {name}", kinds[name], value)
+    new = replace(recipe, **changes)
+    if least := [name for name in ("iterations", "batch", "horizon") if getattr(new, name) < 1]:
+        raise GailbenchError(f"{where}: {least[0]} is {getattr(new, least[0])}; it must be at least 1")
+    if not new.hidden or min(new.hidden) < 1:
+        raise GailbenchError(f"{where}: hidden is {new.hidden}; it must be widths of at least 1")
+    if not 0 <= new.gae_lambda <= 1:
+        raise GailbenchError(f"{where}: gae_lambda is {new.gae_lambda}; it must be from 0 to 1")
+    if not new.trust_region > 0:
+        raise GailbenchError(f"{where}: trust_region is {new.trust_region}; it must be above 0")
+    if new.seed < 0:
+        raise GailbenchError(f"{where}: seed is {new.seed}; it must be at least 0")
+    return new
 
 
 def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:

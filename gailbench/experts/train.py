@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
-from gailbench.experts import read_card
-from gailbench.experts.recipes import Recipe
+from gailbench.experts import load, read_card
+from gailbench.experts.recipes import HELD, Recipe
 from gailbench.paper import published_baselines
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import check_writable, remove_temporary, sha256, write_atomic
@@ -76,6 +76,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
     overwrite: bool = False,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
 
@@ -83,13 +84,20 @@ def train(
     of one longer training. A finished expert is overwritten by that and, with `overwrite`, by a training from the
     beginning; else it is not.
 
+    With `start`, the file of a policy, training begins with that one; its value function is fitted before the first
+    step.
+
     Raises:
         Interrupted: `stop` or a signal said so; the same call continues.
         Locked: Another process trains to the same file.
-        GailbenchError: The files cannot be written, or hold a finished expert that this call would not continue.
+        GailbenchError: The files cannot be written, or hold a finished expert that this call would not continue; or the
+            policy to start with is damaged or has other networks than the recipe's.
     """
     files = ExpertFiles(out)
     check_writable(out.parent)
+    policy = None
+    if start is not None:
+        policy, recipe = _start(task, recipe, start)
     try:
         with Lock(files.lock):
             for path in (files.policy, files.card, files.curve, files.checkpoint):
@@ -98,9 +106,24 @@ def train(
                 files.forget_finished()
             elif files.finished and (card := _finished(task, recipe, files)) is not None:
                 return card
-            return _train(task, recipe, files, on_row, stop, checkpoint_every)
+            return _train(task, recipe, policy, files, on_row, stop, checkpoint_every)
     except OSError as error:
         raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
+
+
+def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
+    """Return the policy to start with, and the recipe that says so.
+
+    Raises:
+        GailbenchError: It is damaged, of another task, or has other networks than the recipe's.
+    """
+    policy, digest = load(task, path)
+    if (policy.hidden, policy.activation) != (recipe.hidden, recipe.activation):
+        raise GailbenchError(
+            f"{path} has hidden layers of {policy.hidden} {policy.activation} units, the recipe of {recipe.hidden} "
+            f"{recipe.activation}; give --set hidden and --set activation as the policy has them"
+        )
+    return policy, replace(recipe, start=digest, held=HELD)
 
 
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
@@ -134,12 +157,15 @@ def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] 
 def _train(
     task: Task,
     recipe: Recipe,
+    start: Policy | None,
     files: ExpertFiles,
     on_row: Callable[[Row], None],
     stop: Callable[[], bool],
     checkpoint_every: float,
 ) -> dict[str, Any]:
     learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+    if start is not None:
+        learner.begin_with(start, recipe.held)
     training = Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
     spec = {"task": task.name, "recipe": recipe.course()}
     training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)

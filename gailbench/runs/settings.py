@@ -6,19 +6,37 @@ that learn from a reward; an algorithm's own stand under its name.
 
 from __future__ import annotations
 
-import ast
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gailbench.algorithms import Algorithm
 from gailbench.plumbing.errors import GailbenchError, nearest
+from gailbench.plumbing.files import read_toml
+from gailbench.plumbing.typed import from_text, typed
 
 LOOP = "loop"
 # Settings of the loop that have an option, and a name in the settings of a run's folder, of their own.
 _OPTIONS = {"loop.batch": "--batch", "loop.entropy_weight": "--entropy-weight"}
+
+
+def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
+    """Return the settings of a TOML file as (name, value): tables give the names, [gail] learning_rate = 0.003.
+
+    Raises:
+        GailbenchError: It cannot be read.
+    """
+
+    def flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+        pairs: list[tuple[str, Any]] = []
+        for name, value in table.items():
+            full = f"{prefix}{name}"
+            pairs += flat(value, f"{full}.") if isinstance(value, dict) else [(full, value)]
+        return pairs
+
+    return tuple(flat(read_toml(path, "settings"), ""))
 
 
 def describe(algorithm: Algorithm) -> dict[str, Any]:
@@ -32,12 +50,7 @@ def parse(algorithm: Algorithm, name: str, text: str) -> Any:
     Raises:
         GailbenchError: No such setting, with the nearest one, or a value of another type.
     """
-    kind = _kind(algorithm, name)
-    try:
-        value: Any = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = text
-    return _typed(name, kind, value)
+    return typed(name, _kind(algorithm, name), from_text(text))
 
 
 def check(algorithm: Algorithm, name: str, value: Any) -> Any:
@@ -46,7 +59,7 @@ def check(algorithm: Algorithm, name: str, value: Any) -> Any:
     Raises:
         GailbenchError: No such setting, with the nearest one, or a value of another type.
     """
-    return _typed(name, _kind(algorithm, name), value)
+    return typed(name, _kind(algorithm, name), value)
 
 
 def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
@@ -106,32 +119,3 @@ def _kind(algorithm: Algorithm, name: str) -> Any:
     for part in path:
         kind = typing.get_type_hints(kind)[part]
     return kind
-
-
-def _typed(name: str, kind: Any, value: Any) -> Any:
-    """A value in a field's type: a float from an integer, a tuple from a list, nothing else is converted."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (kind,) = (one for one in arguments if one is not type(None))
-        return _typed(name, kind, value)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise GailbenchError(f"{name} is {value!r}; it must be {' or '.join(map(str, arguments))}")
-        return value
-    if origin is tuple:
-        items = value if isinstance(value, list | tuple) else (value,)
-        return tuple(_typed(name, arguments[0], item) for item in items)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    wanted = kind if isinstance(kind, type) else object
-    finite = not isinstance(value, float) or abs(value) < float("inf")
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool) or not finite:
-        raise GailbenchError(f"{name} is {value!r}; it must be {_article(wanted)}")
-    return value
-
-
-def _article(kind: type[Any]) -> str:
-    names = {int: "an integer", float: "a finite number", bool: "true or false", str: "a word"}
-    return names.get(kind, kind.__name__)
