@@ -91,7 +91,7 @@ def test_what_no_task_has_is_named(change: str, said: str, tmp_path: Path) -> No
     [
         ("Pendulm-v1", "did you mean 'Pendulum-v1'"),
         ("hoper", "did you mean 'hopper'"),
-        ("none.toml", "cannot read the task none.toml"),
+        ("none.toml", "no task file at none.toml"),
         ("no_such_module:Thing-v0", "cannot import the module"),
     ],
 )

@@ -6,6 +6,7 @@ A folder that cannot be trusted is named in a remark and left out; nothing here 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from gailbench.algorithms import Algorithm, registry
 from gailbench.paper import unpublished_results
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import check_regular
+from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular
 from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
 from gailbench.runs.spec import FORMATS as SPEC_FORMATS
 from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
@@ -92,7 +93,8 @@ def load_results(results: Path) -> Results:
                 continue
             spec, evaluation = _read_spec(folder, _partitions(folder)), _read_returns(folder)
         except (Damaged, OSError) as damage:
-            remarks.append(f"{name} is skipped: {damage}")
+            reason = damage.strerror if isinstance(damage, OSError) else damage
+            remarks.append(f"{name} is skipped: {reason}")
             continue
         runs.append({"run": len(runs), **spec, "folder": folder})
         returns.append(evaluation)
@@ -160,8 +162,8 @@ def add_results(results: Results, file: Path) -> Results:
     text = {"task": "str", "algorithm": "str"}
     try:
         check_regular(file)
-        if file.stat().st_size > LARGEST_FILE:
-            raise GailbenchError(f"{file} is larger than {LARGEST_FILE:,} bytes; give the evaluation returns only")
+        if file.stat().st_size > LARGEST_TABLE:
+            raise GailbenchError(f"{file} is larger than {LARGEST_TABLE:,} bytes; give the evaluation returns only")
         frame = pd.read_csv(
             file,
             dtype=text,
@@ -229,7 +231,6 @@ def add_results(results: Results, file: Path) -> Results:
 
 
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
-LARGEST_FILE = 2**30
 
 
 def _check_width(file: Path) -> None:
@@ -349,9 +350,7 @@ def _partitions(folder: Path) -> dict[str, str]:
 def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
     """Read and check spec.json against the names of the folder; return what the runs frame needs of it."""
     try:
-        spec = json.loads(RunFolder(folder).spec.read_bytes())
-    except OSError as error:
-        raise Damaged(f"spec.json cannot be read ({error.strerror})") from error
+        spec = json.loads(content_of(RunFolder(folder).spec))
     except (ValueError, RecursionError) as error:
         raise Damaged("spec.json is not JSON") from error
     if not isinstance(spec, dict):
@@ -433,8 +432,8 @@ def _read_returns(folder: Path) -> NDArray[np.float64]:
         if damaged := run.changed():
             raise Damaged(f"{damaged.name} does not have the checksum that it was written with")
         returns, _ = read_evaluation(run.evaluation)
-    except OSError as error:
-        raise Damaged(f"{error.filename} cannot be read ({error.strerror})") from error
+    except GailbenchError as error:
+        raise Damaged(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{run.evaluation.name}: {first_line(error)}") from error
     if not (np.abs(returns) < LARGEST_RETURN).all():
@@ -443,16 +442,27 @@ def _read_returns(folder: Path) -> NDArray[np.float64]:
 
 
 def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> pd.DataFrame:
+    content = io.BytesIO(content_of(path, LARGEST_TABLE))
     try:
-        frame = pd.read_csv(path, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
-    except OSError as error:
-        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from error
+        frame = pd.read_csv(content, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
     except ValueError as error:  # pandas' parser errors and text where numbers belong
         raise Damaged(f"{path.name} cannot be read as numbers") from error
     missing = [column for column in required if column not in frame]
     if missing:
         raise Damaged(f"{path.name} has no column '{missing[0]}'")
     return frame
+
+
+def content_of(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a run's file.
+
+    Raises:
+        Damaged: It cannot be read.
+    """
+    try:
+        return read_regular(path, largest=largest)
+    except GailbenchError as error:
+        raise Damaged(f"{path.name} cannot be read ({error})") from None
 
 
 def _count(number: int, noun: str) -> str:
