@@ -86,7 +86,7 @@ class GridProgress(_Display):
         self._finished += 1
         text = {
             "complete": f"return {event.row.get('return_mean', float('nan')):.2f}",
-            "interrupted": "saved",
+            "interrupted": f"not saved since its last checkpoint: {event.message}" if event.message else "saved",
             "failed": f"failed: {event.message}",
         }[event.kind]
         elapsed = duration(time.monotonic() - self._started)

@@ -49,7 +49,7 @@ class Event:
         kind: An iteration, something to know ("notice"), or how an attempt at it ended; "locked": another process
             is at it, and it is tried again later.
         row: Of the learning curve; of a complete run its `return_mean`.
-        message: Of a notice, a failure, or who holds the lock.
+        message: Of a notice, a failure, who holds the lock, or how a process ended that could not save.
     """
 
     job: Job
