@@ -55,6 +55,8 @@ _RUN_TYPES = {
     "expert_sha256": "str",
     "folder": "object",
 }
+_TEXTS = ("task", "algorithm", "settings", "demonstrations_sha256", "expert_sha256")
+_NUMBERS = ("trajectories", "seed")
 _CURVE_COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
 
 
@@ -177,7 +179,7 @@ def add_results(results: Results, file: Path) -> Results:
         _check_width(file)
     except OSError as error:
         raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise GailbenchError(
             f"{file} is not a CSV file, uncompressed, with the columns {', '.join(ADDED_COLUMNS)} ({first_line(error)})"
         ) from error
@@ -358,8 +360,14 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
     if spec.get("format") not in SPEC_FORMATS:
         known = " and ".join(map(str, SPEC_FORMATS))
         raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {known}")
-    if missing := [name for name in PARTITIONS if not isinstance(spec.get(name), str | int)]:
-        raise Damaged(f"spec.json has no {missing[0]}")
+    for name in _TEXTS:
+        text = spec.get(name, "" if name.endswith("sha256") else None)
+        if not (isinstance(text, str) and text.isprintable()):
+            raise Damaged(f"spec.json has no {name} that is a name")
+    for name in _NUMBERS:
+        number = spec.get(name)
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**63:
+            raise Damaged(f"spec.json has no {name} that is a number")
     for partition, value in partitions.items():
         if str(spec.get(partition)) != value:
             raise Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
@@ -372,23 +380,14 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
                 f"but settings={spec['settings']} means {value}"
             )
     weight = spec.get("entropy_weight")
-    try:
-        entropy_weight = math.nan if weight is None else float(weight)
-        if math.isinf(entropy_weight) or (weight is not None and math.isnan(entropy_weight)):
-            raise ValueError
-        return {
-            "task": spec["task"],
-            "algorithm": spec["algorithm"],
-            "settings": spec["settings"],
-            "trajectories": int(spec["trajectories"]),
-            "seed": int(spec["seed"]),
-            "entropy_weight": entropy_weight,
-            "of_paper": expected is not None,
-            "demonstrations_sha256": str(spec.get("demonstrations_sha256")),
-            "expert_sha256": str(spec.get("expert_sha256")),
-        }
-    except (TypeError, ValueError) as error:
-        raise Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
+    if weight is not None and not (isinstance(weight, int | float) and 0 <= weight < LARGEST_RETURN):
+        raise Damaged("spec.json has an entropy_weight that is not a number from 0")
+    return {
+        **{name: spec[name] for name in PARTITIONS},
+        "entropy_weight": math.nan if weight is None else float(weight),
+        "of_paper": expected is not None,
+        **{name: spec.get(name, "") for name in ("demonstrations_sha256", "expert_sha256")},
+    }
 
 
 @cache

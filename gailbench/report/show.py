@@ -49,8 +49,8 @@ def describe(folder: Path) -> Description:
     try:
         spec, returns, curve = read_run(folder)
         details = json.loads(content_of(folder / "spec.json"))
-        versions = _json(folder / "versions.json")
-        timing = _json(folder / "timing.json")
+        versions = _json(folder / "versions.json", str)
+        timing = _json(folder / "timing.json", float)
     except Damaged as damage:
         raise GailbenchError(f"{folder} is damaged: {damage}") from None
     weight = spec["entropy_weight"]
@@ -182,10 +182,12 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Read a file that a run need not have."""
+def _json(path: Path, kind: type[str] | type[float]) -> dict[str, Any]:
+    """Read a file that a run need not have: its entries of that type."""
     try:
         content = json.loads(content_of(path)) if path.exists() else {}
     except (ValueError, RecursionError):
         raise Damaged(f"{path.name} is not JSON") from None
-    return content if isinstance(content, dict) else {}
+    return (
+        {name: value for name, value in content.items() if isinstance(value, kind)} if isinstance(content, dict) else {}
+    )

@@ -31,7 +31,7 @@ class GymnasiumPhysics:
             hint = nearest(environment, gymnasium.registry)
             hint = hint if "did you mean" in hint else ""
             raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
+        except Exception as error:  # whatever an environment does when it is made
             raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:

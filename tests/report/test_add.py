@@ -62,6 +62,7 @@ def test_a_task_that_is_not_the_papers_is_shown_without_score(
     ("content", "reason"),
     [
         ("", "is not a CSV file"),
+        (f"{HEADER}walker,{'m' * 200_000},1,0,0,1\n", "is not a CSV file"),
         ("task,algorithm,trajectories,seed,return\nwalker,m,1,0,1\n", "no column 'episode'"),
         (HEADER, "has no rows"),
         (f"{HEADER}walker,m,1,0,0,high\n", "line 2: return 'high' is not a finite number below 1e+100"),
