@@ -48,7 +48,7 @@ class MLP(nn.Module):
         self._layers = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I) -> (B, O), differentiable."""
+        """(B, I) -> (B, O), differentiable by PyTorch: what the tests hold the other passes to."""
         for weight, bias in self._layers[:-1]:
             x = torch.addmm(bias, x, weight)
             x = torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrustRegion:
-    """Settings of a trust-region step (protocol, "Policy optimization").
+    """Settings of a trust-region step; the defaults are those of the authors' code.
 
     Attributes:
         limit: Size of the trust region: mean KL(old || new) of a policy, mean squared change of a value function.
@@ -67,13 +67,10 @@ class StepOutcome:
     divergence: float = 0.0
 
 
-def discounted_returns(
-    rewards: Floats, done: NDArray[np.bool_], gamma: float, open_values: Floats | float = 0.0
-) -> Floats:
-    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an ended episode. Where an episode is cut by
-    the end of the arrays, `open_values` (N,) follow; whole episodes have none."""
+def discounted_returns(rewards: Floats, done: NDArray[np.bool_], gamma: float) -> Floats:
+    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an episode's end."""
     returns = np.empty_like(rewards)
-    following = np.zeros(rewards.shape[1]) + open_values
+    following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
         following = rewards[t] + gamma * np.where(done[t], 0.0, following)
         returns[t] = following
@@ -86,13 +83,11 @@ def generalized_advantages(
     done: NDArray[np.bool_],
     gamma: float,
     lam: float,
-    open_values: Floats | float = 0.0,
 ) -> Floats:
     """GAE (Schulman et al. 2016, eq. 16): A_t = sum_l (gamma lambda)^l delta_{t+l}, (T, N), with
-    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included. Where an episode is
-    cut by the end of the arrays, V is `open_values` (N,); whole episodes have none."""
+    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included."""
     advantages = np.empty_like(rewards)
-    following_value = np.zeros(rewards.shape[1]) + open_values
+    following_value = np.zeros(rewards.shape[1])
     following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
         delta = rewards[t] + gamma * np.where(done[t], 0.0, following_value) - values[t]
