@@ -163,12 +163,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "reacher": Recipe(iterations=500, batch=50_000, horizon=50),
     "halfcheetah": _authors_best(
-        seed=4,
+        seed=5,
         level=4.46,
         reason="The recipe of the authors' best experts, up to their return per step. Most seeds find a poor gait: "
-        "after 60 iterations seeds 0 to 4 were at 2,084, 2,010, 1,909, 2,081 and 3,551 per 2,000 steps, and seed 0 "
-        "ended at 3,450. Trained on to 5,789, with half of the authors' action noise, it left GAIL with 4 of its "
-        "trajectories at 0.48.",
+        "after 60 iterations seeds 0 to 5 were at 2,084, 2,010, 1,909, 2,081, 3,551 and 4,991 per 2,000 steps. The "
+        "faster one learns, the more action noise is left at the level: seed 4 had -0.43 per action dimension there, "
+        "and left GAIL with 4 of its trajectories at 0.62; seed 5 has -0.18, the authors' -0.28.",
     ),
     "hopper": Recipe(iterations=300, batch=50_000, horizon=1000, gae_lambda=0.98),
     "walker": _authors_best(
