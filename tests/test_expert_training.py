@@ -145,10 +145,10 @@ def test_training_ends_at_the_level_with_the_policy_of_that_iteration(tmp_path: 
 
 def test_a_training_begins_with_a_policy_and_fits_its_value_function_first(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "on.safetensors"
-    ended = expert_train(out, HELD + 2, "--start", finished, "--set", "batch=500")
+    ended = expert_train(out, 32, "--start", finished, "--set", "batch=500", "--set", "held=30")
     assert ended.code == 0, ended.err
     curve = pd.read_csv(out.with_suffix(".csv"))
-    held, after = curve[:HELD], curve[HELD:]
+    held, after = curve[:30], curve[30:]
     assert (held["kl"] == 0).all()
     assert (after["kl"] > 0).all()
     assert held["explained_variance"].iloc[-5:].mean() > held["explained_variance"].iloc[:5].mean()
@@ -191,6 +191,7 @@ def test_a_training_that_began_with_a_policy_continues_to_the_same_bytes(finishe
         (("--set", "batch=0"), 1, "--set: batch is 0; it must be at least 1"),
         (("--set", "gae_lambda=2"), 1, "--set: gae_lambda is 2.0; it must be from 0 to 1"),
         (("--set", "trust_region=0"), 1, "--set: trust_region is 0.0; it must be above 0"),
+        (("--set", "held=-1"), 1, "--set: held is -1; it must be at least 0"),
         (("--set", "hidden=()"), 1, "--set: hidden is (); it must be widths of at least 1"),
         (("--set", "seed=3"), 2, "--set seed: give --seed instead"),
         (("--task", "cartpole,acrobot"), 2, "--start names one policy, but there are 2 tasks"),

@@ -67,6 +67,9 @@ class RewardLearner:
         expert_observations: (M, O), what the standardizers start from; None (an expert being trained) starts
             them from one extra batch of the initial policy.
         threads: Threads that sample.
+
+    Attributes:
+        held: Iterations at the beginning in which only the value function learns; for a policy that is not random.
     """
 
     def __init__(
@@ -100,12 +103,7 @@ class RewardLearner:
             settings.value_region,
         )
         self._expert_observations = expert_observations
-        self.iteration = self.steps = self._held = 0
-
-    def begin_with(self, policy: Policy, held: int) -> None:
-        """Begin with a policy of the same shape; in the first `held` iterations only the value function learns."""
-        self.policy.load_state(policy.state())
-        self._held = held
+        self.iteration = self.steps = self.held = 0
 
     def _initialize_standardizers(self) -> None:
         observations = self._expert_observations
@@ -133,7 +131,7 @@ class RewardLearner:
         advantages = self._advantages(batch, rewards, values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
         outcome = StepOutcome()
-        if self.iteration >= self._held:  # Algorithm 1, line 5
+        if self.iteration >= self.held:  # Algorithm 1, line 5
             outcome = policy_step(policy, batch, advantages, self._update_generator, settings.policy_region)
         policy.standardizer.update(batch.observation_rows)
         figures = self._reward.fit(batch)  # Algorithm 1, line 4

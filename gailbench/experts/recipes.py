@@ -40,7 +40,8 @@ class Recipe:
             use up all iterations.
         trust_region: Limit of a policy step, mean KL(old || new).
         start: SHA-256 of the policy that training begins with; None for a random one.
-        held: Iterations at the beginning in which only the value function learns.
+        held: Iterations at the beginning in which only the value function learns; with a policy to begin with, `HELD`
+            if not given.
         reason: Why it is not the default.
     """
 
@@ -86,7 +87,7 @@ class Recipe:
 
 
 # What a user sets; a policy to begin with is a file, whose hash the recipe takes.
-SETTINGS = [field.name for field in fields(Recipe) if field.name not in ("start", "held")]
+SETTINGS = [field.name for field in fields(Recipe) if field.name != "start"]
 
 
 def recipe_for(task: Task) -> Recipe:
@@ -123,8 +124,8 @@ def changed(recipe: Recipe, given: Iterable[tuple[str, Any]], where: str) -> Rec
         raise GailbenchError(f"{where}: gae_lambda is {new.gae_lambda}; it must be from 0 to 1")
     if not new.trust_region > 0:
         raise GailbenchError(f"{where}: trust_region is {new.trust_region}; it must be above 0")
-    if new.seed < 0:
-        raise GailbenchError(f"{where}: seed is {new.seed}; it must be at least 0")
+    if negative := [name for name in ("seed", "held") if getattr(new, name) < 0]:
+        raise GailbenchError(f"{where}: {negative[0]} is {getattr(new, negative[0])}; it must be at least 0")
     return new
 
 

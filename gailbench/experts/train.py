@@ -123,7 +123,7 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
             f"{path} has hidden layers of {policy.hidden} {policy.activation} units, the recipe of {recipe.hidden} "
             f"{recipe.activation}; give --set hidden and --set activation as the policy has them"
         )
-    return policy, replace(recipe, start=digest, held=HELD)
+    return policy, replace(recipe, start=digest, held=recipe.held or HELD)
 
 
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
@@ -164,8 +164,9 @@ def _train(
     checkpoint_every: float,
 ) -> dict[str, Any]:
     learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+    learner.held = recipe.held
     if start is not None:
-        learner.begin_with(start, recipe.held)
+        learner.policy.load_state(start.state())
     training = Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
     spec = {"task": task.name, "recipe": recipe.course()}
     training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
