@@ -21,6 +21,8 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch
 
 Floats = NDArray[np.float64]
+# Steps of the value function in an iteration in which only it learns: it has to catch up with a policy.
+CATCH_UP = 10
 
 
 @dataclass(frozen=True)
@@ -265,21 +267,28 @@ class ValueFunction:
         """Values (T, N) of a batch's pairs."""
         return batch.grid(self.predict(batch.observation_rows, batch.rows(batch.times)))
 
-    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator) -> StepOutcome:
-        """One trust-region step on the mean squared error against returns (T, N), after the standardizers have
-        seen this batch."""
+    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator, steps: int = 1) -> StepOutcome:
+        """Trust-region steps, usually one, on the mean squared error against returns (T, N), after the standardizers
+        have seen this batch; return the outcome of the last."""
         self.inputs.update(batch.observation_rows)
         observed = batch.rows(returns)[:, None]
         self.targets.update(observed)
         features = self._features(batch.observation_rows, batch.rows(batch.times))
         target = torch.from_numpy(self.targets(observed))
+        outcome = StepOutcome()
+        for _ in range(steps):
+            outcome = self._step(features, target, generator)
+        return outcome
+
+    def _step(self, features: Tensor, target: Tensor, generator: np.random.Generator) -> StepOutcome:
+        """One trust-region step on the mean squared error at features (B, O + 1) against targets (B, 1)."""
 
         def objective(output: Tensor, rows: slice = slice(None)) -> Tensor:
-            return -torch.square(output - target[rows]).sum() / len(batch)
+            return -torch.square(output - target[rows]).sum() / len(features)
 
         gradient, old = objective_gradient(self.network, features, objective)
         before = objective(old)
-        rows = features[subsample(len(batch), self.settings.subsample, generator)]
+        rows = features[subsample(len(features), self.settings.subsample, generator)]
         linearization = self.network.linearize(rows)
 
         def curvature(v: Tensor) -> Tensor:

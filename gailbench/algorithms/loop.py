@@ -21,6 +21,7 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
 from gailbench.tasks import Task
 from gailbench.trpo import (
+    CATCH_UP,
     Floats,
     StepOutcome,
     TrustRegion,
@@ -162,7 +163,7 @@ class RewardLearner:
         """Fit V to the discounted returns of the reward as it now is, without the bonus; return the explained
         variance of V before the fit."""
         returns = discounted_returns(self._reward.reward(batch), batch.done, self.settings.gamma)
-        self._value.fit(batch, returns, self._update_generator)
+        self._value.fit(batch, returns, self._update_generator, steps=1 if self.iteration >= self.held else CATCH_UP)
         variance = batch.rows(returns).var()
         return float(1 - batch.rows(returns - values).var() / variance) if variance > 0 else float("nan")
 

@@ -19,9 +19,8 @@ from gailbench.plumbing.typed import typed
 from gailbench.tasks import Task
 from gailbench.trpo import TrustRegion
 
-# Iterations that fit the value function to a policy that a training begins with: each moves its standardized output by
-# 0.1 at most.
-HELD = 60
+# Iterations that fit the value function to a policy that a training begins with.
+HELD = 20
 
 
 @dataclass(frozen=True)
