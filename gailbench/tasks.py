@@ -1,23 +1,25 @@
-"""Tasks: the paper's nine, whose every number stands in this table and nowhere else, and those of one's own.
+"""Tasks: what one is, and how it is found: the paper's by name, others by Gymnasium id or TOML file.
 
-Source of the nine: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the settings that the authors' runs used.
+Every number of the paper's nine stands in `paper/tasks.csv`: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the
+settings that the authors' runs used.
 """
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from gailbench.paper import ALGORITHMS
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 from gailbench.plumbing.files import read_toml
 
 RewardSign = Literal["positive", "negative"]
 Named = tuple[tuple[str, Any], ...]
-ALGORITHMS = ("bc", "fem", "gtal", "gail")
-CONSTANT = "constant"  # a control of ours: TRPO on a constant reward, without demonstrations
 
 
 @dataclass(frozen=True)
@@ -63,75 +65,23 @@ class Task:
     expert: Named = ()
 
 
-def _classic(name: str, environment: str, keep_every: int, reward_sign: RewardSign) -> Task:
-    return Task(
-        name=name,
-        environment=environment,
-        horizon=200,
-        sizes=(1, 4, 7, 10),
-        demonstrations=10,
-        keep_every=keep_every,
-        batch=5_000,
-        iterations=300,
-        bc_steps=1_000,
-        bc_validate_every=100,
-        reward_sign=reward_sign,
-        training_runs=7,
-    )
+def _paper_tasks() -> dict[str, Task]:
+    """The tasks of `paper/tasks.csv`, in its order; a tuple's items stand there with spaces between them."""
+    read: dict[Any, Callable[[str], Any]] = {
+        int: int,
+        tuple[int, ...]: lambda text: tuple(map(int, text.split())),
+        tuple[float, ...]: lambda text: tuple(map(float, text.split())),
+        tuple[str, ...]: lambda text: tuple(text.split()),
+    }
+    kinds = get_type_hints(Task)
+    with (files("gailbench.paper") / "tasks.csv").open(encoding="utf-8") as stream:
+        rows = [
+            {name: read.get(kinds[name], str)(text) for name, text in row.items()} for row in csv.DictReader(stream)
+        ]
+    return {row["name"]: Task(**row) for row in rows}
 
 
-def _locomotion(
-    name: str,
-    environment: str,
-    sizes: tuple[int, ...] = (4, 11, 18, 25),
-    demonstrations: int = 50,
-    iterations: int = 500,
-) -> Task:
-    return Task(
-        name=name,
-        environment=environment,
-        horizon=1000,
-        sizes=sizes,
-        demonstrations=demonstrations,
-        keep_every=20,
-        batch=50_000,
-        iterations=iterations,
-        bc_steps=20_000,
-        bc_validate_every=1_000,
-        reward_sign="positive",
-        training_runs=1,
-    )
-
-
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        _classic("cartpole", "CartPole-v1", keep_every=10, reward_sign="positive"),
-        _classic("acrobot", "Acrobot-v1", keep_every=5, reward_sign="negative"),
-        _classic("mountaincar", "MountainCar-v0", keep_every=5, reward_sign="negative"),
-        Task(
-            name="reacher",
-            environment="Reacher-v5",
-            horizon=50,
-            sizes=(4, 11, 18),
-            demonstrations=18,
-            keep_every=1,
-            batch=50_000,
-            iterations=200,
-            bc_steps=10_000,
-            bc_validate_every=500,
-            reward_sign="positive",
-            training_runs=7,
-            algorithms=("bc", "gail"),
-            entropy_weights=(0.0, 0.001, 0.01),
-        ),
-        _locomotion("halfcheetah", "HalfCheetah-v5"),
-        _locomotion("hopper", "Hopper-v5"),
-        _locomotion("walker", "Walker2d-v5"),
-        _locomotion("ant", "Ant-v5"),
-        _locomotion("humanoid", "Humanoid-v5", sizes=(80, 160, 240), demonstrations=240, iterations=1_500),
-    )
-}
+TASKS: dict[str, Task] = _paper_tasks()
 
 
 # Names by which people know the paper's tasks: "Hopper-v5", "Hopper", "HalfCheetah".

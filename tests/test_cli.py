@@ -23,7 +23,7 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.cli import cli
 from gailbench.experts.recipes import RECIPES
-from gailbench.paper import published_baselines
+from gailbench.paper.tables import published_baselines
 from gailbench.policy import read_policy
 from gailbench.report.markdown import BEGIN, END
 from gailbench.tasks import ALGORITHMS, TASKS, Task

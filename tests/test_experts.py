@@ -11,7 +11,7 @@ import pytest
 
 from gailbench import experts
 from gailbench.experts.recipes import RECIPES
-from gailbench.paper import published_baselines
+from gailbench.paper.tables import published_baselines
 from gailbench.simulation import make_physics
 from gailbench.tasks import TASKS, get_task
 

@@ -17,7 +17,7 @@ from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.experts import load, read_card
 from gailbench.experts.recipes import HELD, Recipe
-from gailbench.paper import published_baselines
+from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import check_writable, remove_temporary, sha256, write_atomic
 from gailbench.plumbing.interrupts import interruptible
