@@ -21,7 +21,7 @@ CELL = ["task", "trajectories", "algorithm", "entropy_weight"]
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    with (files("gailbench.paper") / name).open() as stream:
+    with (files("gailbench.paper") / name).open(encoding="utf-8") as stream:
         return pd.read_csv(stream)
 
 
