@@ -201,7 +201,8 @@ class Policy(nn.Module):
 
         Args:
             observation: As the environment gives it.
-            state, episode_start: Not used; policies have no memory.
+            state: Not used; policies have no memory.
+            episode_start: Not used either.
             deterministic: Take the most probable action; else draw one.
             generator: Draws it; by default a fresh one each time.
 
