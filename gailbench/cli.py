@@ -8,7 +8,7 @@ import sys
 import click
 
 from gailbench import __version__
-from gailbench.commands import bench, config, demos, expert, report, run, show, tasks
+from gailbench.commands import bench, config, demos, expert, report, run, show, tasks, video
 from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED, say
 from gailbench.plumbing.errors import GailbenchError
 
@@ -36,6 +36,7 @@ for _command in (
     run.run,
     report.report,
     show.show,
+    video.video,
     config.config,
     bench.bench,
 ):
@@ -46,11 +47,12 @@ def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
     # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if "video" not in sys.argv[1:2]:
-        # Nothing is rendered; with a value of the user's MuJoCo would look for a library that may not be there.
-        os.environ["MUJOCO_GL"] = "disabled"
+    # With a value of the user's MuJoCo would look for a library that may not be there, even where nothing is rendered;
+    # `gailbench video` gets it as the context's object.
+    opengl = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disabled"
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, obj=opengl)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())

@@ -411,7 +411,7 @@ by_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        *("tasks check", "config show", "run", "report", "show", "bench", "demos sample", "demos show"),
+        *("tasks check", "config show", "run", "report", "show", "video", "bench", "demos sample", "demos show"),
         *("demos import", "demos export"),
         *("expert train", "expert list", "expert evaluate", "expert random"),
     }

@@ -101,6 +101,20 @@ class GridProgress(_Display):
         self._progress.update(self._bars[spec], completed=row["iteration"], note=note)
 
 
+class FrameProgress(_Display):
+    """Shows on a terminal how many frames of a video there are."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        super().__init__(console)
+        if self._progress is not None:
+            self._bar = self._progress.add_task(name, total=None, note="frames")
+
+    def advance(self) -> None:
+        """Take a frame."""
+        if self._progress is not None:
+            self._progress.advance(self._bar)
+
+
 class CurveProgress(_Display):
     """Shows one training: a bar with the current return on a terminal, and its learning curve as numbers."""
 

@@ -117,6 +117,7 @@ from gailbench.tasks import Task
     help="Ray cluster to join, 'auto' for the one this machine is in.  [default: starts one]",
     show_default=False,
 )
+@click.option("--tensorboard", is_flag=True, help="Also write each run's curve for TensorBoard, into its folder.")
 @click.option("--dry-run", is_flag=True, help="List the runs and write nothing.")
 def run(
     tasks: list[Task],
@@ -136,6 +137,7 @@ def run(
     shard: tuple[int, int] | None,
     engine: str,
     address: str | None,
+    tensorboard: bool,
     dry_run: bool,
 ) -> None:
     """Run algorithms on tasks: by default the paper's grid at the paper's budget.
@@ -152,6 +154,7 @@ def run(
     from gailbench.commands.progress import GridProgress
     from gailbench.runs import estimate, grid
     from gailbench.runs.settings import read_settings
+    from gailbench.runs.tensorboard import check_installed
 
     deadline = float("inf")
     if time_limit is not None:
@@ -161,6 +164,8 @@ def run(
         raise click.UsageError(f"--demos names one task's file, but there are {len(tasks)} tasks; give one --task")
     if address is not None and engine != "ray":
         raise click.UsageError("--address is Ray's; give --engine ray too")
+    if tensorboard:
+        check_installed()
     request = grid.Request(
         results=results,
         demonstrations=demos_file,
@@ -172,6 +177,7 @@ def run(
         iterations=iterations,
         settings=(*(read_settings(config_file) if config_file else ()), *settings),
         write=not dry_run,
+        tensorboard=tensorboard,
     )
     remarks: list[str] = []
     states = grid.plan_all(tasks, request, shard, remarks.append)

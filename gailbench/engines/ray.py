@@ -194,6 +194,9 @@ def _write_files(folder: RunFolder, files: Files) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: (name == folder.evaluation.name, name)):
         write_atomic(folder.path / name, files[name])
+    for earlier in folder.events:
+        if earlier.name not in files:
+            earlier.unlink()
     if folder.evaluation.name in files:
         for leftover in (folder.checkpoint, folder.error):
             if leftover.name not in files:

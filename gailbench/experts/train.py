@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gailbench.plumbing.locks import Lock
 from gailbench.plumbing.streams import stream
 from gailbench.plumbing.versions import command, versions
 from gailbench.policy import Policy, policy_bytes
+from gailbench.simulation.gymnasium import make_single
 from gailbench.simulation.mujoco import log_warnings
 from gailbench.tasks import TASKS, Task
 from gailbench.training import CheckpointFile, Row, Training, curve_csv
@@ -227,33 +228,38 @@ def gymnasium_episodes(
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
     log_warnings()
-    made = gymnasium.make(
-        task.environment, max_episode_steps=task.horizon, disable_env_checker=True, **dict(task.kwargs)
-    )
-    env: Any = made.unwrapped
-    space = env.action_space
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    env = make_single(task)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
-    actor = None if policy is None else policy.actor()
     for episode in range(episodes):
-        observation, _ = env.reset(seed=int(generator.integers(2**31)))
-        for _ in range(task.horizon):
-            if policy is None or actor is None:
-                action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
-            else:
-                noise = None
-                if not deterministic:
-                    noise = policy.distribution.noise(generator, (1,), policy.action_dim)
-                row = np.asarray(observation, dtype=np.float32)[None]
-                action = actor(row, noise)[0][0]
-            action = int(action) if discrete else action.astype(np.float64)
-            observation, reward, terminated, truncated, _ = env.step(action)
-            returns[episode] += float(reward)
+        for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+            returns[episode] += reward
             lengths[episode] += 1
-            if terminated or truncated:
-                break
     env.close()
     return returns, lengths
+
+
+def steps_of_episode(
+    env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
+) -> Iterator[float]:
+    """Carry out one whole episode of a single environment (see `gymnasium_episodes`); give the reward of each step."""
+    space = env.action_space
+    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    actor = None if policy is None else policy.actor()
+    observation, _ = env.reset(seed=int(generator.integers(2**31)))
+    for _ in range(horizon):
+        if policy is None or actor is None:
+            action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
+        else:
+            noise = None
+            if not deterministic:
+                noise = policy.distribution.noise(generator, (1,), policy.action_dim)
+            row = np.asarray(observation, dtype=np.float32)[None]
+            action = actor(row, noise)[0][0]
+        action = int(action + space.start) if discrete else action.astype(np.float64)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        yield float(reward)
+        if terminated or truncated:
+            return
 
 
 def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:

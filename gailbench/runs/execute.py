@@ -20,6 +20,7 @@ from gailbench.runs import folder as folders
 from gailbench.runs.folder import Notice, RunFolder, evaluation_csv, folder_of
 from gailbench.runs.settings import LOOP, apply
 from gailbench.runs.spec import RunSpec
+from gailbench.runs.tensorboard import EventFile
 
 if TYPE_CHECKING:
     from gailbench.training import Learner, Training
@@ -57,13 +58,16 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
     notice: Notice = lambda text: None,
+    tensorboard: bool = False,
 ) -> float:
     """Carry out a run, continuing from its checkpoint if there is one; return its mean evaluation return.
+
+    With `tensorboard` its curve is also written as TensorBoard reads it.
 
     Raises:
         Interrupted: `stop` or a signal said so; the same call continues.
         Locked: Another process is at it.
-        GailbenchError: The folder cannot be written, or the demonstrations are too few.
+        GailbenchError: The folder cannot be written, the demonstrations are too few, or TensorBoard is not installed.
     """
     folder = folder_of(spec, results)
     try:
@@ -73,7 +77,7 @@ def execute(
             returns = folder.returns(spec, notice)  # since it was planned
             if returns is None:
                 returns = _train_and_evaluate(
-                    spec, demonstrations, results, folder, on_row, stop, checkpoint_every, notice
+                    spec, demonstrations, results, folder, on_row, stop, checkpoint_every, notice, tensorboard
                 )
             folder.checkpoint.unlink(missing_ok=True)
             folder.error.unlink(missing_ok=True)
@@ -83,12 +87,13 @@ def execute(
 
 
 class _GrowingCurve:
-    """Writes curve.csv while a run is under way, so that any tool can follow it."""
+    """Writes the curve while a run is under way, so that any tool can follow it: curve.csv, and TensorBoard's file."""
 
     EVERY = 10.0  # seconds
 
-    def __init__(self, folder: RunFolder, algorithm: Algorithm, training: Training) -> None:
+    def __init__(self, folder: RunFolder, algorithm: Algorithm, training: Training, tensorboard: bool) -> None:
         self._folder, self._algorithm, self._training = folder, algorithm, training
+        self._events = EventFile(folder, training.rows) if tensorboard else None
         self._written = time.monotonic()
 
     def show(self, row: dict[str, float], on_row: Callable[[dict[str, float]], None]) -> None:
@@ -102,7 +107,15 @@ class _GrowingCurve:
         from gailbench.training import curve_csv
 
         write_atomic(self._folder.curve, curve_csv(self._training.rows, self._algorithm.columns))
+        if self._events is not None:
+            self._events.extend(self._training.rows)
         self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Write what there is, the last time."""
+        self.write()
+        if self._events is not None:
+            self._events.close()
 
 
 def _train_and_evaluate(
@@ -114,6 +127,7 @@ def _train_and_evaluate(
     stop: Callable[[], bool],
     checkpoint_every: float,
     notice: Notice,
+    tensorboard: bool,
 ) -> NDArray[np.float64]:
     """Train, evaluate and write the run's files; return the evaluation's returns."""
     from gailbench.plumbing.interrupts import interruptible
@@ -136,11 +150,11 @@ def _train_and_evaluate(
             checkpoint.path.replace(aside)
             notice(f"{unusable}; it is now {aside.name} and the run starts anew")
             training = Training(make_learner(spec, demonstrations, results), spec.iterations)
-    growing = _GrowingCurve(folder, algorithm, training)
+    growing = _GrowingCurve(folder, algorithm, training, tensorboard)
     try:
         training.run(checkpoint, lambda row: growing.show(row, on_row), stop)
     finally:
-        growing.write()
+        growing.close()
     policy = training.learner.policy
 
     started = time.monotonic()

@@ -11,6 +11,7 @@ DIR/runs/task=T/algorithm=A/settings=S/trajectories=N/seed=K/
                         complete
     checkpoint.safetensors, error.txt, lock   of a run that is not complete
     unusable-checkpoint.safetensors           a checkpoint that could not be continued
+    events.out.tfevents.*                     the curve for TensorBoard, where it was asked for
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ class RunFolder:
     @property
     def unusable_checkpoint(self) -> Path:
         return self.path / "unusable-checkpoint.safetensors"
+
+    @property
+    def events(self) -> list[Path]:
+        return sorted(self.path.glob("events.out.tfevents.*"))
 
     @property
     def error(self) -> Path:

@@ -31,10 +31,17 @@ DEMONSTRATIONS_SEED = 0
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out, and the file of its demonstrations, if it learns from any."""
+    """A run to carry out.
+
+    Attributes:
+        spec: What determines it.
+        demonstrations: The file of its demonstrations, if it learns from any.
+        tensorboard: Whether its curve is also written for TensorBoard.
+    """
 
     spec: RunSpec
     demonstrations: Path | None
+    tensorboard: bool = False
 
 
 Ending = Literal["complete", "failed", "interrupted", "locked"]
@@ -105,6 +112,7 @@ def attempt(
             stop,
             checkpoint_every,
             lambda text: on_event(Event(job, "notice", message=text)),
+            job.tensorboard,
         )
     except Interrupted:
         return Event(job, "interrupted")
@@ -193,6 +201,7 @@ class Request:
         settings: Further settings as (name, value): text from the command line, or what a file holds.
         write: Whether demonstrations that are not there yet are sampled and written; without them a job's spec has no
             hash of them, and any run that is otherwise the same counts as done.
+        tensorboard: Whether curves are also written for TensorBoard.
     """
 
     results: Path
@@ -205,6 +214,7 @@ class Request:
     iterations: int | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     write: bool = True
+    tensorboard: bool = False
 
 
 def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> list[Job]:
@@ -246,7 +256,7 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
                         changes=changes,
                         own_demonstrations=own and algorithm.needs_demonstrations,
                     )
-                    jobs.append(Job(spec, path if algorithm.needs_demonstrations else None))
+                    jobs.append(Job(spec, path if algorithm.needs_demonstrations else None, request.tensorboard))
     # As in the paper's table: by size, then by algorithm.
     return sorted(jobs, key=lambda job: job.spec.trajectories)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gailbench.algorithms import Algorithm, get_algorithm
 from gailbench.demonstrations import Demonstrations
+from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.tasks import TASKS, Task, get_task
 
 # The computation's version: 2 since batches are the first episodes that hold the pairs. The report reads both.
@@ -146,6 +147,33 @@ def make_spec(
         changes=tuple(sorted((changes or {}).items())),
         definition=task if own_task else None,
     )
+
+
+def task_of_run(folder: Path) -> Task:
+    """Return the task of the run in a folder.
+
+    Raises:
+        GailbenchError: It is not a run's folder, or its spec.json is damaged.
+    """
+    path = folder / "spec.json"
+    try:
+        content = json.loads(path.read_bytes())
+        definition = content.get("definition")
+        if definition is None:
+            return get_task(content["task"])
+        return Task(**{name: _as_tuples(value) for name, value in definition.items()})
+    except OSError as error:
+        raise GailbenchError(
+            f"{folder} is not a run: {path.name} cannot be read ({error.strerror}); runs are "
+            "RESULTS/runs/task=.../.../seed=..."
+        ) from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise GailbenchError(f"{path} is damaged ({first_line(error)})") from None
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def exact(value: Any) -> str:

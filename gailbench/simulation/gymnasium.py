@@ -1,14 +1,16 @@
-"""Any other Gymnasium environment, through Gymnasium's own vector API."""
+"""Gymnasium's own environments: any that has no faster physics, through the vector API, and single ones."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
-from gailbench.tasks import Named
+from gailbench.tasks import Named, Task
 
 
 class GymnasiumPhysics:
@@ -18,7 +20,7 @@ class GymnasiumPhysics:
         import gymnasium
         from gymnasium.vector import AutoresetMode
 
-        try:
+        with _made(environment):
             self._envs: Any = gymnasium.make_vec(
                 environment,
                 num_envs=num_envs,
@@ -27,12 +29,6 @@ class GymnasiumPhysics:
                 max_episode_steps=horizon,
                 **dict(kwargs),
             )
-        except gymnasium.error.UnregisteredEnv:
-            hint = nearest(environment, gymnasium.registry)
-            hint = hint if "did you mean" in hint else ""
-            raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
-            raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
             raise GailbenchError(
@@ -94,3 +90,38 @@ class GymnasiumPhysics:
         """Let environments (N,) that go on no more be stepped all the same, which an ended one may not be."""
         if idle.any():
             self._envs.reset(options={"reset_mask": idle})
+
+
+def make_single(task: Task, render_mode: str | None = None) -> Any:
+    """Return one of a task's environments as `gymnasium.make` makes it, without wrappers: whoever steps it keeps the
+    horizon.
+
+    Raises:
+        GailbenchError: Gymnasium knows no such environment, or cannot make it.
+    """
+    import gymnasium
+
+    with _made(task.environment):
+        made = gymnasium.make(
+            task.environment,
+            max_episode_steps=task.horizon,
+            disable_env_checker=True,
+            render_mode=render_mode,
+            **dict(task.kwargs),
+        )
+    return made.unwrapped
+
+
+@contextlib.contextmanager
+def _made(environment: str) -> Iterator[None]:
+    """Errors of making an environment as one line."""
+    import gymnasium
+
+    try:
+        yield
+    except gymnasium.error.UnregisteredEnv:
+        hint = nearest(environment, gymnasium.registry)
+        hint = hint if "did you mean" in hint else ""
+        raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
