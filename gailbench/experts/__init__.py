@@ -82,10 +82,10 @@ def check_exists(task: Task, results: Path) -> None:
     path = default_path(task, results)
     if not path.exists():
         # A task of one's own is named by its id or its file, which the task does not know.
-        same = f"--task {task.name}" if task.name in TASKS else "with the same --task"
+        same = f"--task {task.name}" if task.name in TASKS else f"with the same --task and --out {path}"
         raise GailbenchError(
-            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and --demos "
-            "names demonstrations of your own"
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and "
+            "'gailbench run --demos' takes demonstrations of your own"
         )
 
 
