@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import os
+import platform
 import sys
 
 import click
 
 from gailbench import __version__
 from gailbench.commands import bench, config, demos, expert, report, run, show, tasks, video
-from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED, say
-from gailbench.plumbing.errors import GailbenchError
+from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED, prepare_streams, say
+from gailbench.plumbing.errors import GailbenchError, first_line
 
 EXIT_CODES = """\b
 Exit codes: 0 all asked for is done; 1 an error, named in one line; 2 wrong usage;
@@ -43,8 +46,21 @@ for _command in (
     cli.add_command(_command)
 
 
+# Limits of the machine that a command may reach, and what helps.
+_OF_MACHINES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or give fewer --jobs",
+    errno.ENFILE: "other programs have opened too many",
+    errno.EAGAIN: "no further process may be started: raise the limit (ulimit -u), or give fewer --jobs",
+    errno.ENOMEM: "not enough memory: give fewer --jobs",
+}
+
+
 def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
+    prepare_streams()
+    if importlib.util.find_spec("fcntl") is None:
+        say(f"gailbench: runs on Linux and macOS, not on {platform.system()}; on Windows it runs in WSL")
+        sys.exit(EXIT_ERROR)
     # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # With a value of the user's MuJoCo would look for a library that may not be there, even where nothing is rendered;
@@ -55,17 +71,18 @@ def main() -> None:
         code = cli.main(standalone_mode=False, obj=opengl)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
+        click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-        say(f"gailbench: {error.format_message()}{where}".replace("\n", " "))
+        message = error.format_message().replace("\n\t", " ")  # as click lists choices
+        say(f"gailbench: {message}{where}")
         sys.exit(error.exit_code)
     except click.ClickException as error:
         say(f"gailbench: {error.format_message()}")
         sys.exit(error.exit_code)
     except GailbenchError as error:
-        say(f"gailbench: {error}".replace("\n", " "))
+        say(f"gailbench: {error}")
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, click.Abort):
         say("gailbench: interrupted")
@@ -76,8 +93,19 @@ def main() -> None:
         if error.filename is not None:
             say(f"gailbench: {error.filename}: {error.strerror}")
             sys.exit(EXIT_ERROR)
+        if error.errno in _OF_MACHINES:
+            say(f"gailbench: {error.strerror}; {_OF_MACHINES[error.errno]}")
+            sys.exit(EXIT_ERROR)
         say(f"gailbench: cannot write to standard output: {error.strerror}")
         _leave_quietly()
+    except ImportError as error:
+        say(f"gailbench: cannot load a library ({first_line(error)}); memory is limited, or the installation is broken")
+        sys.exit(EXIT_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # as PyTorch says it
+            raise
+        say(f"gailbench: not enough memory ({first_line(error)}); ask for less, or raise the limit (ulimit -v)")
+        sys.exit(EXIT_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -282,6 +282,6 @@ def read_policy(path: Path) -> Policy:
         policy.load_state(arrays)
         if not policy.finite:
             raise ValueError("it has weights that are not finite numbers")
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise GailbenchError(f"policy in {path} is damaged: {error}") from None
     return policy

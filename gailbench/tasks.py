@@ -212,8 +212,17 @@ def _flat(table: Any, path: Path, name: str) -> Named:
         if isinstance(value, dict) and name == "settings":
             pairs += [(f"{key}.{inner}", content) for inner, content in _flat(value, path, name)]
         else:
-            pairs.append((key, tuple(value) if isinstance(value, list) else value))
+            pairs.append((key, _plain(value, path, f"{name}.{key}")))
     return tuple(sorted(pairs))
+
+
+def _plain(value: Any, path: Path, name: str) -> Any:
+    """A value that a task can keep: hashable, and the same again as JSON."""
+    if isinstance(value, list):
+        return tuple(_plain(item, path, name) for item in value)
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not abs(value) < float("inf")):
+        raise GailbenchError(f"{path}: {name} is {value!r}; it must be a finite number, text, true, false, or a list")
+    return value
 
 
 def _field(value: Any, kind: Any, path: Path, name: str) -> Any:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import Unreadable
 from gailbench.plumbing.interrupts import Interrupted, interruptible
 from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
@@ -60,6 +61,15 @@ class CheckpointFile:
     path: Path
     spec: dict[str, Any]
     every: float = 300.0
+
+    @property
+    def aside(self) -> Path:
+        """Where one that cannot be continued is kept."""
+        return self.path.with_name(self.path.name.replace("checkpoint.", "unusable-checkpoint."))
+
+
+class AnotherTraining(GailbenchError):
+    """A checkpoint is whole, and of another training."""
 
 
 @dataclass
@@ -182,12 +192,13 @@ class Training:
         """Continue from a checkpoint.
 
         Raises:
-            GailbenchError: It is damaged, or of another format, spec or arithmetic; this training is then of no use.
+            AnotherTraining: It is of another spec.
+            GailbenchError: It is damaged, or of another format or arithmetic; this training is then of no use.
         """
         arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
         try:
             if content["spec"] != checkpoint.spec:
-                raise GailbenchError(
+                raise AnotherTraining(
                     f"{checkpoint.path} is the checkpoint of another training; remove it to start anew"
                 )
             if content.get("arithmetic") != ARITHMETIC:  # the first versions wrote none
@@ -200,6 +211,33 @@ class Training:
             self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise GailbenchError(f"{checkpoint.path} is a damaged checkpoint ({first_line(error)})") from None
+
+
+def resumed(
+    make: Callable[[], Training],
+    checkpoint: CheckpointFile,
+    notice: Callable[[str], None],
+    refused: tuple[type[GailbenchError], ...] = (Unreadable,),
+) -> Training:
+    """Return a training that goes on from its checkpoint, if there is one.
+
+    One that cannot be continued is kept under another name, of which `notice` hears, and the training starts anew.
+
+    Raises:
+        GailbenchError: It cannot be continued for one of the reasons `refused`.
+    """
+    training = make()
+    if not checkpoint.path.exists():
+        return training
+    try:
+        training.load(checkpoint)
+    except refused:
+        raise
+    except GailbenchError as unusable:
+        checkpoint.path.replace(checkpoint.aside)
+        notice(f"{unusable}; it is now {checkpoint.aside.name} and the training starts anew")
+        return make()
+    return training
 
 
 def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:

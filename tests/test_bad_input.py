@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -85,6 +86,20 @@ def demos() -> Demonstrations:
         (("demos", "sample", "--task", "cartpole,hopper", "--out", "x"), ("--out", "2 tasks")),
         (("run", "--task", "cartpole,hopper", "--demos", "x"), ("--demos", "2 tasks")),
         (("run", "--task", "all", "--demos", "x"), ("--demos", "9 tasks")),
+        ((*RUN, "--iterations", "\u0661\u0662"), ("--iterations", "is not an integer")),
+        ((*RUN, "--iterations", "1_000"), ("--iterations", "'1_000'")),
+        ((*RUN, "--iterations", "9" * 400), ("--iterations", "is not an integer")),
+        ((*RUN, "--batch", "9" * 400), ("--batch", "is not an integer")),
+        ((*RUN, "--iterations", str(10**18)), ("--iterations", str(10**18), "2,147,483,648")),
+        ((*RUN, "--jobs", "\uff13"), ("--jobs", "is not an integer")),
+        ((*RUN, "--shard", "9" * 5_000 + "/2"), ("--shard", "is not K/N")),
+        ((*RUN, "--checkpoint-every", "\u0663"), ("--checkpoint-every", "is not a number")),
+        ((*RUN, "--task", "a\nb"), ("--task", "'a\\nb'")),
+        ((*RUN[:2], "x" * 100_000), ("--task", "xxx...xxx")),
+        (("demos", "sample", "--task", "cartpole", "--trajectories", str(10**18)), ("--trajectories", "1,000,001")),
+        (("demos", "sample", "--task", "cartpole", "--seed", str(2**64)), ("--seed", str(2**64))),
+        (("expert", "evaluate", "--task", "cartpole", "--episodes", str(10**18)), ("--episodes", "out of range")),
+        (("bench", "--task", "cartpole", "--threads", str(10**18)), ("--threads", "1,025")),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
 )
@@ -102,7 +117,77 @@ def test_the_console_script_exits_as_its_main_does(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_task_an_algorithm_and_a_size_count_once(tmp_path: Path) -> None:
+    planned = call(
+        *("run", "--task", "cartpole,CartPole-v1", "--algorithms", "bc, bc ", "--sizes", "4, 04"),
+        *("--dry-run", "--results", tmp_path),
+    )
+    assert planned.err.startswith("1 runs: ")
+    planned = call(
+        "run", "--task", "all,cartpole", "--algorithms", "bc", "--sizes", 1, "--dry-run", "--results", tmp_path
+    )
+    assert planned.err.startswith("9 runs: ")
+
+
+# Names and numbers beyond what a system or a type holds
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "/".join(["x" * 200] * 25), "n" * 300])
+def test_paths_beyond_the_systems_limits_are_one_line_the_first_and_the_second_time(
+    name: str, demos: Demonstrations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demos.write(tmp_path / "own.npz")
+    for command in (
+        (*TINY, "--results", name),
+        (*TINY, "--demos", name),
+        (*TINY, "--config", name),
+        ("demos", "show", name),
+        ("demos", "sample", "--task", "cartpole", "--trajectories", 1, "--out", name),
+        ("demos", "import", "--task", "cartpole", "own.npz", "--out", name),
+        ("demos", "export", "own.npz", "--format", "npz", "--out", name),
+        ("expert", "evaluate", "--task", "cartpole", "--expert", name),
+        ("report", "--results", name),
+        ("show", name),
+    ):
+        for _ in range(2):
+            _assert_refused(call(*command), 1, name[:20])
+    assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+def test_settings_too_many_for_a_folders_name_are_refused_the_first_and_the_second_time(tmp_path: Path) -> None:
+    hidden = f"loop.hidden=({'4,' * 150})"
+    for _ in range(2):
+        finished = call(*TINY, "--set", hidden, "--results", tmp_path / "results")
+        _assert_refused(finished, 1, "loop.hidden-4x4", "characters long", "folder's name")
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_a_setting_beyond_any_float_is_refused(tmp_path: Path) -> None:
+    for value in ("9" * 400, "1e999"):
+        finished = call(*TINY, "--set", f"loop.gamma={value}", "--results", tmp_path)
+        _assert_refused(finished, 1, "loop.gamma", "a finite number")
+
+
+def test_a_line_stays_one_whatever_a_path_holds(tmp_path: Path) -> None:
+    _assert_refused(call("demos", "show", tmp_path / "a\nb\t\x1b[31m.npz"), 1, "a\\nb\\t\\x1b[31m.npz")
+    sampled = call("demos", "sample", "--task", "cartpole", "--trajectories", 1, "--out", tmp_path / "c\nd.npz")
+    assert (sampled.code, len(sampled.out.splitlines()), len(sampled.err.splitlines())) == (0, 1, 1)
+
+
 # Sizes
+
+
+@pytest.mark.parametrize(("trajectories", "sizes"), [(5, [1, 4]), (10, [1, 4, 7, 10])])
+def test_the_command_that_is_recommended_for_demonstrations_works(
+    trajectories: int, sizes: list[int], tmp_path: Path
+) -> None:
+    out = tmp_path / "of my own.npz"
+    sampled = call("demos", "sample", "--task", "cartpole", "--trajectories", trajectories, "--out", out)
+    program, *command = shlex.split(sampled.err.removeprefix("next: "))
+    planned = call(*command, "--algorithms", "bc", "--dry-run", "--results", tmp_path)
+    assert (program, planned.code) == ("gailbench", 0), planned.err
+    assert [int(line.split()[4]) for line in planned.out.splitlines()[1:]] == sizes
 
 
 def test_a_size_larger_than_the_demonstrations_is_refused_before_any_run(tmp_path: Path) -> None:

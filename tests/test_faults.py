@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import Finished, call, files_under, launch, start, wait_until
+from rich.console import Console
 
+from gailbench.commands.progress import GridProgress
 from gailbench.plumbing import checkpoints
 from gailbench.runs import grid
 from gailbench.tasks import get_task
@@ -315,6 +318,42 @@ def test_a_killed_worker_is_named_and_its_run_taken_up_again(results: Path, tmp_
     assert undisturbed.code == 0
     for path in (tmp_path / "other").rglob("*.safetensors"):
         assert path.read_bytes() == (results / path.relative_to(tmp_path / "other")).read_bytes()
+
+
+def test_a_worker_that_was_stopped_saves_when_its_grid_is_interrupted(results: Path, tmp_path: Path) -> None:
+    command = (*LONG[:-1], 1000, "--jobs", 1, "--results", results)  # no checkpoint, but at the end
+    process = start(*command, folder=tmp_path)
+    wait_until(lambda: bool(_workers(process)) and any(results.rglob("spec.json")), process)
+    (worker,) = _workers(process)
+    os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "interrupted; checkpoints are saved and the same command continues"
+    assert len(list(results.rglob("checkpoint.safetensors"))) == 1
+    assert not list(results.rglob("error.txt"))
+
+
+def test_a_worker_that_had_to_be_killed_is_not_called_saved(results: Path) -> None:
+    (job,) = grid.plan(CARTPOLE, grid.Request(results, sizes=[1], algorithms=["fem"]))
+    out = io.StringIO()
+    progress = GridProgress(2, Console(file=out))
+    progress.show(grid.Event(job, "interrupted"))
+    progress.show(grid.Event(job, "interrupted", message="its process ended by signal 9"))
+    saved, killed = out.getvalue().splitlines()
+    assert saved.endswith("cartpole fem 1 seed 0: saved")
+    assert killed.endswith("not saved since its last checkpoint: its process ended by signal 9")
+
+
+def test_a_grid_whose_runs_had_all_failed_when_its_time_was_over_says_so(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(jobs: list[grid.Job], *_: object) -> grid.Outcome:
+        return grid.Outcome(failed={job.spec: "it failed" for job in jobs}, interrupted=True)
+
+    monkeypatch.setattr("gailbench.engines.local.execute", execute)
+    finished = call(*_command(results, "--time-limit", "1h"))
+    assert (finished.code, finished.err.count("failed: ")) == (3, 3)
 
 
 def test_workers_outlive_a_killed_command_no_longer_than_it_takes_to_save(results: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_what_no_task_has_is_named(change: str, said: str, tmp_path: Path) -> No
     [
         ("Pendulm-v1", "did you mean 'Pendulum-v1'"),
         ("hoper", "did you mean 'hopper'"),
-        ("none.toml", "cannot read the task none.toml"),
+        ("none.toml", "no task file at none.toml"),
         ("no_such_module:Thing-v0", "cannot import the module"),
     ],
 )
@@ -104,6 +104,21 @@ def test_an_unknown_task_is_named_with_the_nearest(name: str, said: str) -> None
 def test_a_missing_environment_is_named(tmp_path: Path) -> None:
     with pytest.raises(GailbenchError, match="environment is missing"):
         find_task(write(tmp_path / "task.toml", "horizon = 3\n"))
+
+
+@pytest.mark.parametrize("value", ["{ a = 1 }", "[{ a = 1 }]", "1979-05-27", "nan", "[inf]"])
+@pytest.mark.parametrize("table", ["kwargs", "expert"])
+def test_a_value_that_no_task_can_keep_is_named(table: str, value: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "task.toml", f'environment = "CartPole-v1"\n[{table}]\nbatch = {value}\n')
+    with pytest.raises(GailbenchError, match=rf"{table}\.batch is .* must be a finite number"):
+        find_task(path)
+
+
+def test_an_environment_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "task.toml", 'environment = "CartPole-v1"\nhorizon = 20\n[kwargs]\nrender_mode = 5\n')
+    checked = call("tasks", "check", path)
+    assert (checked.code, checked.err.count("\n")) == (1, 1)
+    assert "cannot make 'CartPole-v1'" in checked.err
 
 
 def test_a_check_builds_the_task_and_says_how_fast_it_is(tmp_path: Path) -> None:

@@ -280,6 +280,9 @@ def test_a_policy_file_of_another_shape_is_an_error(tmp_path: Path) -> None:
     checkpoints.write(path, "policy", policy.state(), {**policy.configuration(), "hidden": [6, 7]})
     with pytest.raises(GailbenchError, match=r"damaged.*shape"):
         read_policy(path)
+    checkpoints.write(path, "policy", policy.state(), {**policy.configuration(), "hidden": [10**400]})
+    with pytest.raises(GailbenchError, match="damaged"):
+        read_policy(path)
     checkpoints.write(path, "policy", policy.state(), {**policy.configuration(), "hiden": [6, 5]})
     with pytest.raises(GailbenchError, match="damaged"):
         read_policy(path)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from gailbench.commands.options import POSITIVE, TASK_LIST, print_json, print_table, say
+from gailbench.commands.options import POSITIVE, TASK_LIST, THREADS, print_json, print_table, say
 from gailbench.tasks import TASKS, Task
 
 
 @click.command("bench")
 @click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all nine if not given.")
-@click.option("--threads", type=POSITIVE, default=1, help="Threads of each measurement.")
+@click.option("--threads", type=THREADS, default=1, help="Threads of each measurement.")
 @click.option("--rounds", type=POSITIVE, default=5, help="Interleaved rounds; figures are their medians.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(tasks: list[Task] | None, threads: int, rounds: int, as_json: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, POSITIVE, SEED, TASK_LIST, print_json, say
+from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, print_json, same, say, telling
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task
 
@@ -18,9 +19,7 @@ def demos() -> None:
 
 @demos.command("sample")
 @click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all that have an expert if not given.")
-@click.option(
-    "--trajectories", type=POSITIVE, help="Trajectories.  [default: the paper's full set]", show_default=False
-)
+@click.option("--trajectories", type=MILLION, help="Trajectories.  [default: the paper's full set]", show_default=False)
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
@@ -38,16 +37,26 @@ def demos_sample(
     chosen = tasks or [TASKS[name] for name in experts.shipped()]
     if len(chosen) > 1 and (out is not None or file is not None):
         raise click.UsageError(f"--out and --expert name one file, but there are {len(chosen)} tasks; give one --task")
-    for task in chosen:
-        policy, digest = experts.load(task, file)
-        path = out or Path("demos") / f"{task.name}.npz"
-        found = demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
-        found.write(path)
-        click.echo(
-            f"{task.name}: {found.trajectories} trajectories, return {found.returns.mean():.2f} ± "
-            f"{found.returns.std():.2f}, written to {path}"
-        )
-        say(f"next: gailbench run --task {task.name} --demos {path}")
+    with telling() as tell:
+        for task in chosen:
+            policy, digest = experts.load(task, file)
+            path = out or Path("demos") / f"{task.name}.npz"
+            found = demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
+            found.write(path)
+            tell(
+                f"{task.name}: {found.trajectories} trajectories, return {found.returns.mean():.2f} ± "
+                f"{found.returns.std():.2f}, written to {path}"
+            )
+            say(_next(task, path, found.trajectories))
+
+
+def _next(task: Task, path: Path, trajectories: int) -> str:
+    """The command that learns from a file, with the sizes that it has enough trajectories for."""
+    command = f"next: gailbench run {same(task)} --demos {shlex.quote(str(path))}"
+    if trajectories >= max(task.sizes):
+        return command
+    sizes = [size for size in task.sizes if size <= trajectories] or [trajectories]
+    return f"{command} --sizes {','.join(map(str, sizes))}"
 
 
 @demos.command("import")
@@ -81,11 +90,11 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
     if keep_every is not None:
         facts = replace(facts, keep_every=keep_every)
     imported = formats.read(source, facts)
-    for line in formats.describe(imported, facts):
-        click.echo(line)
     imported.demonstrations.write(path)
-    click.echo(f"written to {path}")
-    say(f"next: gailbench run --task {task.name} --demos {path} --sizes {imported.demonstrations.trajectories}")
+    with telling() as tell:
+        for line in (*formats.describe(imported, facts), f"written to {path}"):
+            tell(line)
+    say(_next(task, path, imported.demonstrations.trajectories))
 
 
 @demos.command("export")
@@ -104,7 +113,8 @@ def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
 
     if format != "minari" and Path(out).exists() and not overwrite:
         raise GailbenchError(f"{out} exists already; give another --out, or --overwrite")
-    click.echo(f"written to {formats.export(demonstrations.read(file), out, format)}")
+    with telling() as tell:
+        tell(f"written to {formats.export(demonstrations.read(file), out, format)}")
 
 
 @demos.command("show")

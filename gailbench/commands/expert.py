@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from gailbench.commands.options import (
     duration,
     print_json,
     print_table,
+    same,
     say,
     stderr,
+    telling,
 )
 from gailbench.experts import default_path
 from gailbench.plumbing.errors import GailbenchError
@@ -120,19 +123,20 @@ def expert_train(
         say(f"{task.name}: {bound} {count(steps)} steps, about {duration(seconds)} of simulation plus learning")
     if len(chosen) > 1:
         say(f"all: about {duration(total)} of simulation plus learning")
-    with StopSignals() as stopping:
+    with StopSignals() as stopping, telling() as tell:
         for task in chosen:
             path = out or (Path("experts") / f"{task.name}.safetensors" if task.name in TASKS else default_path(task))
             recipe = recipes[task.name]
             with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
                 try:
                     card = train(
-                        task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite, start
+                        *(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite, start),
+                        notice=lambda text: say(f"remark: {text}"),
                     )
                 except Interrupted:
                     say(f"interrupted; the same command continues {task.name} from its checkpoint")
                     sys.exit(EXIT_INTERRUPTED)
-            click.echo(
+            tell(
                 f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
                 f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
                 f"({_beside(card)}), written to {path}"
@@ -143,7 +147,7 @@ def expert_train(
 def _next(task: Task, path: Path) -> str:
     if path == default_path(task):
         return "next: gailbench run with the same --task"
-    return f"next: gailbench demos sample --task {task.name} --expert {path}"
+    return f"next: gailbench demos sample {same(task)} --expert {shlex.quote(str(path))}"
 
 
 def _beside(card: dict[str, Any]) -> str:
@@ -231,10 +235,10 @@ def expert_random(tasks: list[Task] | None, episodes: int, seed: int, out: Path 
     from gailbench.plumbing.files import write_atomic
 
     figures = {task.name: measure_random(task, episodes, seed) for task in tasks or list(TASKS.values())}
-    for name, values in figures.items():
-        click.echo(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")
     if out is not None:
         try:
             write_atomic(out, json.dumps(figures, indent=2) + "\n")
         except OSError as error:
             raise GailbenchError(f"cannot write {out}: {error.strerror}") from None
+    for name, values in figures.items():
+        click.echo(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gailbench.plumbing.errors import GailbenchError, nearest
-from gailbench.tasks import TASKS, find_task
+from gailbench.plumbing.errors import GailbenchError, nearest, one_line
+from gailbench.tasks import TASKS, Task, find_task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +60,8 @@ def one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
     return convert
 
 
-def number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
-    """A number in plain notation, from the least to what fits into 63 bits."""
+def number(kind: type[int] | type[float], least: float, below: float = 2**63) -> Callable[[str], float]:
+    """A number in plain notation, from the least to what is below a bound."""
 
     def convert(word: str) -> float:
         try:
@@ -67,11 +70,27 @@ def number(kind: type[int] | type[float], least: float) -> Callable[[str], float
             value = kind(word)
         except ValueError:
             raise ValueError(f"'{word}' is not {'an integer' if kind is int else 'a number'}") from None
-        if not least <= value < 2**63:
-            raise ValueError(f"{word} is out of range; the least is {least:g}, the largest below 2^63")
+        if not least <= value < below:
+            raise ValueError(f"{word} is out of range; the least is {least:g}, the largest below {below:,.0f}")
         return value
 
     return convert
+
+
+class Number(click.ParamType):
+    """One number, as `number` reads it."""
+
+    def __init__(self, kind: type[int] | type[float], least: float, below: float = 2**63) -> None:
+        self.name = "integer" if kind is int else "number"
+        self._read = number(kind, least, below)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return float(value) if isinstance(value, float) else int(value)
+        try:
+            return self._read(value.strip())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def whole_numbers(least: int) -> Callable[[str], Any]:
@@ -116,24 +135,6 @@ class Duration(click.ParamType):
             seconds = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))
         if not seconds:
             self.fail(f"'{value}' is not a time such as 2h30m, 45m, 90 (seconds) or 02:30:00", param, ctx)
-        return seconds
-
-
-class FiniteSeconds(click.ParamType):
-    """Seconds between two saves: a finite number, from 0 (every iteration)."""
-
-    name = "seconds"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1.0
-        if not 0 <= seconds < float("inf"):
-            self.fail(f"'{value}' is not a number of seconds from 0 (save after every iteration)", param, ctx)
         return seconds
 
 
@@ -183,9 +184,11 @@ def algorithm_name(word: str) -> str:
 TASK_LIST = CommaList(_named_tasks, "T,...")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-POSITIVE = click.IntRange(min=1, max=2**63 - 1)
-SECONDS = FiniteSeconds()
-SEED = click.IntRange(min=0, max=2**63 - 1)
+POSITIVE = Number(int, 1, 2**31)
+MILLION = Number(int, 1, 10**6 + 1)
+THREADS = Number(int, 1, 1025)
+SECONDS = Number(float, 0)
+SEED = Number(int, 0)
 
 
 def stderr() -> Console:
@@ -200,10 +203,60 @@ def stderr() -> Console:
     return Tireless(stderr=True)
 
 
+# How they appear where the terminal or the pipe has no such character.
+_PLAIN = {"\u00b1": "+-", "\u2713": "=", "\u25b2": "^", "\u25bc": "v", "\u03bb": "lambda", "\u2013": "-"}
+_PLAIN |= dict(zip("\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", "12345678", strict=True))
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Handle what an encoding lacks, lone surrogates of a path included."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    failed = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c, c.encode("ascii", "backslashreplace").decode()) for c in failed), error.end
+
+
+codecs.register_error("gailbench", _plain)
+
+
+def prepare_streams() -> None:
+    """Let standard output and error take any text, whatever their encoding; closed ones take it to nowhere."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:  # else the next file that is opened would get its number, and what libraries print
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="gailbench")
+
+
 def say(text: str) -> None:
     """Print a line on standard error; where nobody reads it any more, go on without."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(text, err=True)
+        click.echo(one_line(text), err=True)
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Give a function that prints a line on standard output; where that fails, the block still goes on to write its
+    files, and the error is raised at its end."""
+    lost: list[OSError] = []
+
+    def tell(text: str) -> None:
+        if not lost:
+            try:
+                click.echo(one_line(text))
+            except OSError as error:
+                lost.append(error)
+
+    yield tell
+    if lost:
+        raise lost[0]
+
+
+def same(task: Task) -> str:
+    """How a command names a task: one's own is given by an id or a file, which the task does not know."""
+    return f"--task {task.name}" if task.name in TASKS else "with the same --task"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -242,8 +295,6 @@ def print_json(content: object) -> None:
 
 def cores() -> int:
     """Cores that this process may use, which a batch system may have limited."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

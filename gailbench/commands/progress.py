@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gailbench.commands.options import duration
+from gailbench.plumbing.errors import one_line
 from gailbench.runs.grid import Event
 from gailbench.runs.spec import RunSpec
 
@@ -45,7 +46,7 @@ class _Display:
     def _print(self, line: str) -> None:
         # Whoever reads it may leave: the work goes on without progress.
         with contextlib.suppress(OSError, ValueError):
-            self._console.print(line.replace("\n", " "), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class GridProgress(_Display):
@@ -85,7 +86,7 @@ class GridProgress(_Display):
         self._finished += 1
         text = {
             "complete": f"return {event.row.get('return_mean', float('nan')):.2f}",
-            "interrupted": "saved",
+            "interrupted": f"not saved since its last checkpoint: {event.message}" if event.message else "saved",
             "failed": f"failed: {event.message}",
         }[event.kind]
         elapsed = duration(time.monotonic() - self._started)

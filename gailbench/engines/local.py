@@ -87,6 +87,7 @@ def execute(
                 if event is None:
                     continue
                 if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by us
+                    event = replace(event, message=event.message or "its process was asked to end")
                     if event.job in killed:
                         event = replace(event, kind="failed", message=f"{event.message}, twice")
                         keep_error(folder_of(event.job.spec, results), f"{event.message}\n")
@@ -155,7 +156,6 @@ class _Worker:
             self.job = None
         if event.kind == "interrupted":
             self.close()
-            event = replace(event, message="its process was asked to end")
         return event
 
     def close(self) -> None:

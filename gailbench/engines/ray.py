@@ -7,6 +7,7 @@ node and its files, a checkpoint included, come back when it ends.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
 import time
@@ -19,6 +20,7 @@ from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.interrupts import StopSignals
+from gailbench.plumbing.locks import Lock, Locked
 from gailbench.runs.folder import RunFolder, folder_of
 from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
 
@@ -64,13 +66,15 @@ def execute(
         raise GailbenchError(f"no Ray cluster at {address}: {first_line(error)}") from None
 
     results = results.resolve()
+    for left in results.glob(".ray-*.tmp"):  # of drivers that were killed
+        with contextlib.suppress(OSError, Locked), Lock(left):
+            pass
     # A node that sees this file shares the folder.
     token = results / f".ray-{uuid.uuid4().hex}.tmp"
-    write_atomic(token, "")
     try:
-        return _Driver(ray, results, token, checkpoint_every).work(ordered(jobs), on_event, deadline)
+        with Lock(token):
+            return _Driver(ray, results, token, checkpoint_every).work(ordered(jobs), on_event, deadline)
     finally:
-        token.unlink(missing_ok=True)
         ray.shutdown()
 
 

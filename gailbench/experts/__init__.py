@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import sha256
+from gailbench.plumbing.files import read_regular, sha256_of
 from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, Task
 
@@ -35,19 +35,19 @@ def card(task: str) -> dict[str, Any] | None:
 
 def read_card(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
-        if not {"task", "sha256"} <= set(content):
+        content = json.loads(read_regular(path, "expert's card"))
+        if not isinstance(content, dict) or not {"task", "sha256"} <= set(content):
             raise ValueError("task or sha256 is missing")
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise GailbenchError(f"{path} is not a readable expert's card ({first_line(error)})") from None
-    return dict(content)
+    return content
 
 
 @cache
 def random_returns() -> dict[str, dict[str, Any]]:
     """Return the random policy's returns (uniform actions) by task: mean, std, episodes, seed."""
     path = FOLDER / "random.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def shipped() -> list[str]:
@@ -101,7 +101,7 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
         check_exists(task, results)
         path = default_path(task, results)
     policy = read_policy(path)
-    digest = sha256(path.read_bytes())
+    digest = sha256_of(path)
     card_path = path.with_suffix(".json")
     if card_path.exists():
         content = read_card(card_path)

@@ -19,7 +19,7 @@ from gailbench.experts import load, read_card
 from gailbench.experts.recipes import HELD, Recipe
 from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import check_writable, remove_temporary, sha256, write_atomic
+from gailbench.plumbing.files import Unreadable, check_writable, remove_temporary, sha256, sha256_of, write_atomic
 from gailbench.plumbing.interrupts import interruptible
 from gailbench.plumbing.locks import Lock
 from gailbench.plumbing.streams import stream
@@ -28,7 +28,7 @@ from gailbench.policy import Policy, policy_bytes
 from gailbench.simulation.gymnasium import make_single
 from gailbench.simulation.mujoco import log_warnings
 from gailbench.tasks import TASKS, Task
-from gailbench.training import CheckpointFile, Row, Training, curve_csv
+from gailbench.training import AnotherTraining, CheckpointFile, Row, Training, curve_csv, resumed
 
 EPISODES = 50
 RANDOM_EPISODES = 200
@@ -65,7 +65,7 @@ class ExpertFiles:
         """Remove the checkpoint of the finished training; one of a training that was begun since stays."""
         if not (self.card.exists() and self.checkpoint.exists()):
             return
-        if read_card(self.card).get("checkpoint_sha256") == sha256(self.checkpoint.read_bytes()):
+        if read_card(self.card).get("checkpoint_sha256") == sha256_of(self.checkpoint):
             self.checkpoint.unlink()
 
 
@@ -78,6 +78,7 @@ def train(
     checkpoint_every: float = 300.0,
     overwrite: bool = False,
     start: Path | None = None,
+    notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
 
@@ -87,6 +88,9 @@ def train(
 
     With `start`, the file of a policy, training begins with that one; its value function is fitted before the first
     step.
+
+    A damaged checkpoint is kept under another name, of which `notice` hears, and the training starts anew; but not in
+    the place of a finished expert, nor where the checkpoint is of another training.
 
     Raises:
         Interrupted: `stop` or a signal said so; the same call continues.
@@ -103,11 +107,14 @@ def train(
         with Lock(files.lock):
             for path in (files.policy, files.card, files.curve, files.checkpoint):
                 remove_temporary(path)
+            kept: tuple[type[GailbenchError], ...] = (Unreadable, AnotherTraining)
             if files.finished and overwrite:
                 files.forget_finished()
-            elif files.finished and (card := _finished(task, recipe, files)) is not None:
-                return card
-            return _train(task, recipe, policy, files, on_row, stop, checkpoint_every)
+            elif files.finished:
+                if (card := _finished(task, recipe, files)) is not None:
+                    return card
+                kept = (GailbenchError,)
+            return _train(task, recipe, policy, files, on_row, stop, checkpoint_every, notice, kept)
     except OSError as error:
         raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
 
@@ -163,14 +170,21 @@ def _train(
     on_row: Callable[[Row], None],
     stop: Callable[[], bool],
     checkpoint_every: float,
+    notice: Callable[[str], None],
+    refused: tuple[type[GailbenchError], ...],
 ) -> dict[str, Any]:
-    learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
-    learner.held = recipe.held
-    if start is not None:
-        learner.policy.load_state(start.state())
-    training = Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
-    spec = {"task": task.name, "recipe": recipe.course()}
-    training.run(CheckpointFile(files.checkpoint, spec, checkpoint_every), on_row, stop)
+    def make() -> Training:
+        learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+        learner.held = recipe.held
+        if start is not None:
+            learner.policy.load_state(start.state())
+        return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
+
+    checkpoint = CheckpointFile(files.checkpoint, {"task": task.name, "recipe": recipe.course()}, checkpoint_every)
+    training = resumed(make, checkpoint, notice, refused)
+    training.run(checkpoint, on_row, stop)
+    learner = training.learner
+    assert isinstance(learner, RewardLearner)
     assert training.best is not None  # a batch holds whole episodes, so every iteration has a return
     policy = learner.policy
     policy.load_state(training.best)
@@ -188,7 +202,7 @@ def _train(
         "steps_trained": learner.steps,
         "iteration": int(best["iteration"]),
         "iterations_trained": learner.iteration,
-        "checkpoint_sha256": sha256(files.checkpoint.read_bytes()),
+        "checkpoint_sha256": sha256_of(files.checkpoint),
         "wall_seconds": round(training.seconds, 1),
         "settings": recipe.settings(),
         "versions": versions(),

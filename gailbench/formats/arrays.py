@@ -28,30 +28,18 @@ def finite(raw: Raw, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
     return converted
 
 
-def observations(raw: Raw, which: str, values: NDArray[Any], rows: int, facts: Facts) -> NDArray[np.float32]:
+def rows_of(raw: Raw, which: str, values: NDArray[Any], rows: int, width: int, facts: Facts) -> NDArray[np.float32]:
+    """(rows, width) float32, of a file that may leave out an axis of length 1."""
     name = raw.names.get(which, which)
-    if values.shape != (rows, facts.observation_dim):
-        raise shape_error(
-            raw.path,
-            name,
-            values,
-            f"({rows}, {facts.observation_dim}) for task '{facts.task}'",
-            "check that the file is of this task and of this version of its environment",
-        )
-    return finite(raw, name, values)
-
-
-def continuous(raw: Raw, pairs: int, facts: Facts) -> NDArray[np.float32]:
-    name, values = raw.names.get("actions", "actions"), raw.actions
-    if values.ndim == 1 and facts.action_dim == 1:
+    if values.ndim == 1 and width == 1:
         values = values[:, None]
-    if values.shape != (pairs, facts.action_dim):
+    if values.shape != (rows, width):
         raise shape_error(
             raw.path,
             name,
             values,
-            f"({pairs}, {facts.action_dim}) for task '{facts.task}'",
-            "check that the file is of this task",
+            f"({rows}, {width}) for task '{facts.task}'",
+            "check that the file is of this task and of this version of its environment",
         )
     return finite(raw, name, values)
 

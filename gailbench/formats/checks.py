@@ -23,12 +23,14 @@ def build(raw: Raw, facts: Facts, format: str) -> Imported:
     pairs = count(raw.observations)
     lengths = checked_lengths(raw.path, raw.names.get("lengths", "lengths"), raw.lengths, pairs)
     remarks = list(raw.remarks)
-    observations = arrays.observations(raw, "observations", raw.observations, pairs, facts)
+    observations = arrays.rows_of(raw, "observations", raw.observations, pairs, facts.observation_dim, facts)
     if raw.final_observations is None:
         final_observations = observations[np.cumsum(lengths) - 1]
         remarks.append("the file has no final observations; each trajectory's last observation stands in for its own")
     else:
-        final_observations = arrays.observations(raw, "final_observations", raw.final_observations, len(lengths), facts)
+        final_observations = arrays.rows_of(
+            raw, "final_observations", raw.final_observations, len(lengths), facts.observation_dim, facts
+        )
     if raw.rewards is None:
         remarks.append("the file has no rewards; they are 0, and so are the returns")
     terminated, truncated = _ends(raw, lengths, facts.horizon, remarks)
@@ -47,7 +49,9 @@ def build(raw: Raw, facts: Facts, format: str) -> Imported:
         expert_sha256=raw.expert_sha256,
         seed=raw.seed,
         observations=observations,
-        actions=arrays.discrete(raw, pairs, facts) if facts.discrete else arrays.continuous(raw, pairs, facts),
+        actions=arrays.discrete(raw, pairs, facts)
+        if facts.discrete
+        else arrays.rows_of(raw, "actions", raw.actions, pairs, facts.action_dim, facts),
         rewards=np.zeros(pairs) if raw.rewards is None else arrays.rewards(raw, raw.rewards, pairs),
         lengths=lengths,
         terminated=terminated,

@@ -13,8 +13,9 @@ from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.imitation_npz import split
 from gailbench.formats.raw import Raw, checked_lengths, shape_error
-from gailbench.plumbing.bounds import Budget, check_regular, load_extra, read_json, readable
+from gailbench.plumbing.bounds import Budget, load_extra, read_json, readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import check_regular
 
 STATE = "state.json"
 _COLUMNS = ("obs", "acts", "rews", "terminal")  # never infos, which are encoded Python objects

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gailbench.formats import imitation_folder, minari, paper, stable
 from gailbench.formats.hdf5 import SIGNATURE, open_hdf5
-from gailbench.plumbing.bounds import check_regular, readable
+from gailbench.plumbing.bounds import readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import check_regular
 from gailbench.plumbing.npz import open_archive, what_it_is
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import json
 import math
-import stat
 import struct
 import tokenize
 import zipfile
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.files import Unreadable, read_regular
 
 LIMIT = 16 * 2**30  # bytes of all arrays of an import: far above the paper's largest set, 0.4 GB
 _DENSEST = 1032  # no deflated byte stands for more bytes
-_JSON_LIMIT = 2**24  # bytes
 _SLACK = 2**20  # bytes: what a small array may be larger than what is stored of it
 
 # What reading a damaged or foreign file can raise, whichever library reads it.
@@ -46,42 +45,27 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """Turn what a damaged file raises within the block into one line.
 
     Raises:
+        Unreadable: It may not be read.
         GailbenchError: Reading failed; the message says of which kind the file should be.
     """
     try:
         yield
+    except PermissionError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
     except UNREADABLE as error:
         raise GailbenchError(
             f"{path} cannot be read as {kind} ({first_line(error)}); it is damaged or incomplete, fetch it again"
         ) from None
 
 
-def check_regular(path: Path) -> None:
-    """Check that `path` is a regular file, before anything is opened that may block or never end.
-
-    Raises:
-        GailbenchError: It is missing, a folder, a pipe or a device.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise GailbenchError(f"cannot read {path}: {first_line(error)}; check the path") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-        raise GailbenchError(f"{path} is {kind}, not a regular file; give the file that holds the demonstrations")
-
-
 def read_json(path: Path) -> Any:
-    """Return the content of a small JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         GailbenchError: It is missing, no regular file, too large or no JSON.
     """
-    check_regular(path)
-    with readable(path, "a JSON file"), path.open("rb") as stream:
-        content = stream.read(_JSON_LIMIT + 1)
-        if len(content) > _JSON_LIMIT:
-            raise ValueError(f"it is larger than {_JSON_LIMIT:,} bytes")
+    content = read_regular(path, "JSON file")
+    with readable(path, "a JSON file"):
         return json.loads(content)
 
 

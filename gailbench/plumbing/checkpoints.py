@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import check_regular, write_atomic
+from gailbench.plumbing.files import Unreadable, check_regular, write_atomic
 
 # Changes when what a file's content means, or the computation that it continues, changes.
 FORMAT = 1
@@ -75,7 +75,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
 def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Open a file; every error becomes a GailbenchError that names it."""
     try:
-        check_regular(path)
+        check_regular(path, f"{kind} file")
         with safetensors.safe_open(path, framework="numpy") as stream:
             header = json.loads((stream.metadata() or {}).get(KEY, "{}"))
             if header.get("kind") != kind:
@@ -85,8 +85,8 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
                     f"{path} has format {header.get('format')}; this version of gailbench reads format {FORMAT}"
                 )
             yield stream, header
-    except FileNotFoundError:
-        raise GailbenchError(f"no {kind} file at {path}") from None
+    except PermissionError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
     except (
         OSError,
         safetensors.SafetensorError,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
+import stat
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gailbench.plumbing.errors import GailbenchError, first_line
+
+# Bytes of a file that is read whole: a card, a spec, settings; and a table of numbers, such as a curve.
+LARGEST, LARGEST_TABLE = 2**24, 2**30
 
 
 @contextlib.contextmanager
@@ -44,17 +47,70 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` as `open_atomic` does, with its errors."""
     with open_atomic(path) as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.write(encoded(content))
 
 
-def check_regular(path: Path) -> None:
-    """Check that a path that exists is a file that can be read to its end: a pipe or a device may wait for ever.
+def encoded(content: str | bytes) -> bytes:
+    """Return text in UTF-8; of a path that is none, what cannot be encoded is escaped."""
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
+
+
+class Unreadable(GailbenchError):
+    """A file is there and cannot be read, by its mode or by a fault of the disk: it may be whole, and is left alone."""
+
+
+@contextlib.contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn what goes wrong when a file is looked at into one line."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise GailbenchError(f"no {kind} at {path}") from None
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise GailbenchError(f"no {kind} at {path}: {first_line(error)}") from None
+
+
+def check_regular(path: Path, kind: str = "file") -> None:
+    """Check that `path` is a regular file, before anything is opened that may block or never end.
 
     Raises:
-        OSError: It is something else, or cannot be looked at.
+        Unreadable: It cannot be looked at.
+        GailbenchError: It is missing, a folder, a pipe or a device; `kind` says what it should be.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with _reading(path, kind):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise GailbenchError(f"{path} is {found}, not a regular file")
+
+
+def read_regular(path: Path, kind: str = "file", largest: int = LARGEST) -> bytes:
+    """Return the content of a file of at most `largest` bytes.
+
+    Raises:
+        Unreadable: It cannot be read.
+        GailbenchError: It is missing, no regular file or larger.
+    """
+    check_regular(path, kind)
+    with _reading(path, kind), path.open("rb") as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise GailbenchError(f"{path} is larger than {largest:,} bytes, which no {kind} is")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        Unreadable: It cannot be read.
+        GailbenchError: It is missing or no regular file.
+    """
+    check_regular(path)
+    with _reading(path, "file"), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_toml(path: Path, kind: str) -> dict[str, Any]:
@@ -64,10 +120,8 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
         GailbenchError: It cannot be read, or is none.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GailbenchError(f"cannot read the {kind} {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_regular(path, f"{kind} file").decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GailbenchError(f"{path} is not a TOML file: {first_line(error)}") from None
 
 

@@ -131,6 +131,6 @@ def _holder(descriptor: int) -> dict[str, Any]:
 def _machine() -> str:
     """What tells this machine, since it started, from all others: containers and names may be shared."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return socket.gethostname()

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from gailbench.plumbing.bounds import Budget, check_regular, readable
+from gailbench.plumbing.bounds import Budget, readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import check_regular
 
 # How files begin that are often taken for .npz files, what they are, and what to do.
 _FOREIGN = (

@@ -38,7 +38,7 @@ def typed(name: str, kind: Any, value: Any) -> Any:
         items = value if isinstance(value, list | tuple) else (value,)
         return tuple(typed(name, arguments[0], item) for item in items)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else float("inf")
     wanted = kind if isinstance(kind, type) else object
     finite = not isinstance(value, float) or abs(value) < float("inf")
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool) or not finite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -32,7 +33,7 @@ def versions() -> dict[str, str]:
 def command() -> str:
     """The command line, without the folder of the program."""
     program = Path(sys.argv[0]).name
-    return " ".join(["python -m gailbench" if program == "__main__.py" else program, *sys.argv[1:]])
+    return f"{'python -m gailbench' if program == '__main__.py' else program} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 def _blas() -> str:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from gailbench.paper import ALGORITHMS, FIGURE_1A, FIGURE_1B
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.files import read_regular, write_atomic
 from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
@@ -148,7 +148,7 @@ def write_results_readme(report: Report, results: Path) -> Path | None:
     """
     path = results / "README.md"
     try:
-        if path.exists() and BEGIN not in path.read_text():
+        if path.exists() and BEGIN not in read_regular(path).decode():
             return None
         folder = Path(os.path.relpath(report.files[0].parent, results)).as_posix()
         write_atomic(path, readme(report.findings, folder, [file.name for file in report.files]))

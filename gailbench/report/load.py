@@ -6,6 +6,7 @@ A folder that cannot be trusted is named in a remark and left out; nothing here 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from gailbench.algorithms import Algorithm, registry
 from gailbench.paper.tables import unpublished_results
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import check_regular
+from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular
 from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
 from gailbench.runs.spec import FORMATS as SPEC_FORMATS
 from gailbench.tasks import TASKS, Task
@@ -55,6 +56,8 @@ _RUN_TYPES = {
     "expert_sha256": "str",
     "folder": "object",
 }
+_TEXTS = ("task", "algorithm", "settings", "demonstrations_sha256", "expert_sha256")
+_NUMBERS = ("trajectories", "seed")
 _CURVE_COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
 
 
@@ -93,7 +96,8 @@ def load_results(results: Path) -> Results:
                 continue
             spec, evaluation = _read_spec(folder, _partitions(folder)), _read_returns(folder)
         except (Damaged, OSError) as damage:
-            remarks.append(f"{name} is skipped: {damage}")
+            reason = damage.strerror if isinstance(damage, OSError) else damage
+            remarks.append(f"{name} is skipped: {reason}")
             continue
         runs.append({"run": len(runs), **spec, "folder": folder})
         returns.append(evaluation)
@@ -161,8 +165,8 @@ def add_results(results: Results, file: Path) -> Results:
     text = {"task": "str", "algorithm": "str"}
     try:
         check_regular(file)
-        if file.stat().st_size > LARGEST_FILE:
-            raise GailbenchError(f"{file} is larger than {LARGEST_FILE:,} bytes; give the evaluation returns only")
+        if file.stat().st_size > LARGEST_TABLE:
+            raise GailbenchError(f"{file} is larger than {LARGEST_TABLE:,} bytes; give the evaluation returns only")
         frame = pd.read_csv(
             file,
             dtype=text,
@@ -176,7 +180,7 @@ def add_results(results: Results, file: Path) -> Results:
         _check_width(file)
     except OSError as error:
         raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise GailbenchError(
             f"{file} is not a CSV file, uncompressed, with the columns {', '.join(ADDED_COLUMNS)} ({first_line(error)})"
         ) from error
@@ -230,7 +234,6 @@ def add_results(results: Results, file: Path) -> Results:
 
 
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
-LARGEST_FILE = 2**30
 
 
 def _check_width(file: Path) -> None:
@@ -350,9 +353,7 @@ def _partitions(folder: Path) -> dict[str, str]:
 def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
     """Read and check spec.json against the names of the folder; return what the runs frame needs of it."""
     try:
-        spec = json.loads(RunFolder(folder).spec.read_bytes())
-    except OSError as error:
-        raise Damaged(f"spec.json cannot be read ({error.strerror})") from error
+        spec = json.loads(content_of(RunFolder(folder).spec))
     except (ValueError, RecursionError) as error:
         raise Damaged("spec.json is not JSON") from error
     if not isinstance(spec, dict):
@@ -360,8 +361,14 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
     if spec.get("format") not in SPEC_FORMATS:
         known = " and ".join(map(str, SPEC_FORMATS))
         raise Damaged(f"spec.json has format {spec.get('format')}; this version reads {known}")
-    if missing := [name for name in PARTITIONS if not isinstance(spec.get(name), str | int)]:
-        raise Damaged(f"spec.json has no {missing[0]}")
+    for name in _TEXTS:
+        text = spec.get(name, "" if name.endswith("sha256") else None)
+        if not (isinstance(text, str) and text.isprintable()):
+            raise Damaged(f"spec.json has no {name} that is a name")
+    for name in _NUMBERS:
+        number = spec.get(name)
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**63:
+            raise Damaged(f"spec.json has no {name} that is a number")
     for partition, value in partitions.items():
         if str(spec.get(partition)) != value:
             raise Damaged(f"spec.json disagrees with its folder: {partition} {spec.get(partition)}, not {value}")
@@ -374,23 +381,14 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
                 f"but settings={spec['settings']} means {value}"
             )
     weight = spec.get("entropy_weight")
-    try:
-        entropy_weight = math.nan if weight is None else float(weight)
-        if math.isinf(entropy_weight) or (weight is not None and math.isnan(entropy_weight)):
-            raise ValueError
-        return {
-            "task": spec["task"],
-            "algorithm": spec["algorithm"],
-            "settings": spec["settings"],
-            "trajectories": int(spec["trajectories"]),
-            "seed": int(spec["seed"]),
-            "entropy_weight": entropy_weight,
-            "of_paper": expected is not None,
-            "demonstrations_sha256": str(spec.get("demonstrations_sha256")),
-            "expert_sha256": str(spec.get("expert_sha256")),
-        }
-    except (TypeError, ValueError) as error:
-        raise Damaged("spec.json has trajectories, seed or entropy_weight that are not numbers") from error
+    if weight is not None and not (isinstance(weight, int | float) and 0 <= weight < LARGEST_RETURN):
+        raise Damaged("spec.json has an entropy_weight that is not a number from 0")
+    return {
+        **{name: spec[name] for name in PARTITIONS},
+        "entropy_weight": math.nan if weight is None else float(weight),
+        "of_paper": expected is not None,
+        **{name: spec.get(name, "") for name in ("demonstrations_sha256", "expert_sha256")},
+    }
 
 
 @cache
@@ -440,8 +438,8 @@ def _read_returns(folder: Path) -> NDArray[np.float64]:
         if damaged := run.changed():
             raise Damaged(f"{damaged.name} does not have the checksum that it was written with")
         returns, _ = read_evaluation(run.evaluation)
-    except OSError as error:
-        raise Damaged(f"{error.filename} cannot be read ({error.strerror})") from error
+    except GailbenchError as error:
+        raise Damaged(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{run.evaluation.name}: {first_line(error)}") from error
     if not (np.abs(returns) < LARGEST_RETURN).all():
@@ -450,16 +448,27 @@ def _read_returns(folder: Path) -> NDArray[np.float64]:
 
 
 def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> pd.DataFrame:
+    content = io.BytesIO(content_of(path, LARGEST_TABLE))
     try:
-        frame = pd.read_csv(path, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
-    except OSError as error:
-        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from error
+        frame = pd.read_csv(content, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
     except ValueError as error:  # pandas' parser errors and text where numbers belong
         raise Damaged(f"{path.name} cannot be read as numbers") from error
     missing = [column for column in required if column not in frame]
     if missing:
         raise Damaged(f"{path.name} has no column '{missing[0]}'")
     return frame
+
+
+def content_of(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a run's file.
+
+    Raises:
+        Damaged: It cannot be read.
+    """
+    try:
+        return read_regular(path, largest=largest)
+    except GailbenchError as error:
+        raise Damaged(f"{path.name} cannot be read ({error})") from None
 
 
 def _count(number: int, noun: str) -> str:

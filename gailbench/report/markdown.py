@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.files import read_regular, write_atomic
 from gailbench.report.controls import CONTROLS
 from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings
@@ -125,7 +125,7 @@ def fill_block(path: Path, content: str) -> None:
         GailbenchError: The file cannot be read or written, or lacks the marks.
     """
     try:
-        text = path.read_text()
+        text = read_regular(path, "Markdown file").decode()
         if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
             raise GailbenchError(f"{path} lacks the lines {BEGIN} and {END}, between which the results go")
         before, after = text.split(BEGIN)[0], text.split(END)[1]

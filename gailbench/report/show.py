@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from gailbench.algorithms import CONSTANT, registry
-from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError, one_line
 from gailbench.report.data import plain
-from gailbench.report.load import Damaged, read_run
+from gailbench.report.load import Damaged, content_of, read_run
 from gailbench.report.table import measured_baselines, method, normalize, paper_cell
 from gailbench.report.text import mean_and_std, plural, score
 
@@ -47,9 +47,9 @@ def describe(folder: Path) -> Description:
         )
     try:
         spec, returns, curve = read_run(folder)
-        details = json.loads((folder / "spec.json").read_bytes())
-        versions = _json(folder / "versions.json")
-        timing = _json(folder / "timing.json")
+        details = json.loads(content_of(folder / "spec.json"))
+        versions = _json(folder / "versions.json", str)
+        timing = _json(folder / "timing.json", float)
     except Damaged as damage:
         raise GailbenchError(f"{folder} is damaged: {damage}") from None
     weight = spec["entropy_weight"]
@@ -110,7 +110,7 @@ def show_text(description: Description) -> str:
         if spec.get(name):
             lines.append(f"  {name.removesuffix('_sha256'):<15} {spec[name][:16]}...")
     if "command" in content["versions"]:
-        lines.append(f"  command         {content['versions']['command']}")
+        lines.append(f"  command         {one_line(str(content['versions']['command']))}")
         lines.append(f"  made with       {_versions(content['versions'])}")
     if "training_seconds" in content["timing"]:
         lines.append(f"  training        {content['timing']['training_seconds']:.0f} s")
@@ -181,10 +181,12 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Read a file that a run need not have."""
+def _json(path: Path, kind: type[str] | type[float]) -> dict[str, Any]:
+    """Read a file that a run need not have: its entries of that type."""
     try:
-        content = json.loads(path.read_bytes()) if path.exists() else {}
-    except (OSError, ValueError):
+        content = json.loads(content_of(path)) if path.exists() else {}
+    except (ValueError, RecursionError):
         raise Damaged(f"{path.name} is not JSON") from None
-    return content if isinstance(content, dict) else {}
+    return (
+        {name: value for name, value in content.items() if isinstance(value, kind)} if isinstance(content, dict) else {}
+    )

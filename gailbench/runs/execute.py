@@ -135,21 +135,15 @@ def _train_and_evaluate(
     from gailbench.plumbing.versions import command, versions
     from gailbench.policy import policy_bytes
     from gailbench.sampling import evaluate
-    from gailbench.training import CheckpointFile, Training, curve_csv
+    from gailbench.training import CheckpointFile, Training, curve_csv, resumed
 
     algorithm = get_algorithm(spec.algorithm)
     folder.evaluation.unlink(missing_ok=True)  # of a damaged run
     write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
     checkpoint = CheckpointFile(folder.checkpoint, spec.as_json(), checkpoint_every)
-    training = Training(make_learner(spec, demonstrations, results), spec.iterations)
-    if checkpoint.path.exists():
-        try:
-            training.load(checkpoint)
-        except GailbenchError as unusable:
-            aside = folder.unusable_checkpoint
-            checkpoint.path.replace(aside)
-            notice(f"{unusable}; it is now {aside.name} and the run starts anew")
-            training = Training(make_learner(spec, demonstrations, results), spec.iterations)
+    training = resumed(
+        lambda: Training(make_learner(spec, demonstrations, results), spec.iterations), checkpoint, notice
+    )
     growing = _GrowingCurve(folder, algorithm, training, tensorboard)
     try:
         training.run(checkpoint, lambda row: growing.show(row, on_row), stop)

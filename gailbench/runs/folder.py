@@ -21,14 +21,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import sha256, write_atomic
+from gailbench.plumbing.files import (
+    LARGEST_TABLE,
+    Unreadable,
+    encoded,
+    read_regular,
+    sha256,
+    sha256_of,
+    write_atomic,
+)
 from gailbench.runs.spec import RunSpec
 
 EPISODES = 50
@@ -78,10 +86,6 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
-    def unusable_checkpoint(self) -> Path:
-        return self.path / "unusable-checkpoint.safetensors"
-
-    @property
     def events(self) -> list[Path]:
         return sorted(self.path.glob("events.out.tfevents.*"))
 
@@ -102,44 +106,37 @@ class RunFolder:
         """Return the evaluation's returns (EPISODES,) of a complete run; None if it is not complete, or damaged.
 
         Raises:
-            GailbenchError: The folder holds a run of another spec.
+            GailbenchError: The folder holds a run of another spec, or a file that cannot be read and may be whole.
         """
         if not self.complete:
             return None
         path = self.spec
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(read_regular(path))
             if not isinstance(found, dict):
                 raise ValueError("it is not a JSON object")
-            wanted = spec.as_json()
-            for name in ("demonstrations_sha256", "expert_sha256"):
-                if not wanted[name]:  # not known before they are sampled
-                    wanted[name] = found.get(name, "")
-            if found != wanted:
-                names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
-                raise GailbenchError(
-                    f"{self.path} holds a run with another {', '.join(names)}; remove it or choose another --results"
+            if others := _differing(found, spec):
+                raise _AnotherRun(
+                    f"{self.path} holds a run with another {', '.join(others)}; remove it or choose another --results"
                 )
             path = self.evaluation
             returns, _ = read_evaluation(path)
             path = self.curve
-            last = path.read_text().splitlines()[-1]
+            last = read_regular(path, largest=LARGEST_TABLE).decode("ascii").splitlines()[-1]
             if int(last.split(",")[0]) != spec.iterations:
                 raise ValueError(f"it does not end with iteration {spec.iterations}")
             path = self.policy
             arrays, _ = checkpoints.read(path, "policy")
             if not arrays or not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("it does not hold finite numbers")
+            path = self.checksums
             if damaged := self.changed():
                 path = damaged
                 raise ValueError("it does not have the checksum that it was written with")
-        except (OSError, ValueError, IndexError, TypeError, RecursionError) as error:
+        except (Unreadable, _AnotherRun):
+            raise
+        except (GailbenchError, ValueError, IndexError, TypeError, RecursionError) as error:
             notice(f"{path} is damaged ({first_line(error)}); the run is done again")
-            return None
-        except GailbenchError as error:
-            if path != self.policy:
-                raise
-            notice(f"{path} is damaged ({error}); the run is done again")
             return None
         return returns
 
@@ -148,16 +145,16 @@ class RunFolder:
         earlier versions).
 
         Raises:
-            OSError: A file cannot be read.
+            GailbenchError: A file cannot be read.
             ValueError: checksums.json is damaged.
         """
         if not self.checksums.exists():
             return None
-        found = json.loads(self.checksums.read_bytes())
+        found = json.loads(read_regular(self.checksums))
         if not isinstance(found, dict):
             raise ValueError(f"{self.checksums.name} is not a JSON object")
         for name in CHECKED:
-            if found.get(name) != sha256((self.path / name).read_bytes()):
+            if found.get(name) != sha256_of(self.path / name):
                 return self.path / name
         return None
 
@@ -168,12 +165,25 @@ class RunFolder:
             OSError: One cannot be written.
         """
         spec = {self.spec.name: self.spec.read_bytes()}
-        digests = {name: sha256(_encoded(content)) for name, content in {**spec, **contents}.items() if name in CHECKED}
+        digests = {name: sha256(encoded(content)) for name, content in {**spec, **contents}.items() if name in CHECKED}
         last = self.evaluation.name
         for name in (name for name in contents if name != last):
             write_atomic(self.path / name, contents[name])
         write_atomic(self.checksums, json.dumps(digests, indent=2) + "\n")
         write_atomic(self.evaluation, contents[last])
+
+
+class _AnotherRun(GailbenchError):
+    """A folder holds a complete run of another spec."""
+
+
+def _differing(found: dict[str, Any], spec: RunSpec) -> list[str]:
+    """Names of what a stored spec has otherwise."""
+    wanted = spec.as_json()
+    for name in ("demonstrations_sha256", "expert_sha256"):
+        if not wanted[name]:  # not known before they are sampled
+            wanted[name] = found.get(name, "")
+    return [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
 
 
 # What the report and a later run rely on.
@@ -185,10 +195,10 @@ def read_evaluation(path: Path, episodes: int | None = None) -> tuple[NDArray[np
     """Return the returns and lengths (episodes,) that an evaluation.csv holds; there must be EPISODES by default.
 
     Raises:
-        OSError: It cannot be read.
+        GailbenchError: It cannot be read.
         ValueError: It is not exactly what `evaluation_csv` writes.
     """
-    header, *lines = path.read_text(encoding="ascii").splitlines() or [""]
+    header, *lines = read_regular(path).decode("ascii").splitlines() or [""]
     if header != EVALUATION_COLUMNS:
         raise ValueError(f"its columns are not {EVALUATION_COLUMNS}")
     if not lines:
@@ -204,10 +214,6 @@ def read_evaluation(path: Path, episodes: int | None = None) -> tuple[NDArray[np
     if not np.isfinite(returns).all():
         raise ValueError("it holds a return that is not finite")
     return returns, np.array([int(row[2]) for row in rows], dtype=np.int64)
-
-
-def _encoded(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content
 
 
 def folder_of(spec: RunSpec, results: Path) -> RunFolder:

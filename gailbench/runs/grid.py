@@ -17,7 +17,7 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import Algorithm, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
-from gailbench.plumbing.files import check_writable, write_atomic
+from gailbench.plumbing.files import Unreadable, check_writable, write_atomic
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.locks import Locked
 from gailbench.runs import settings
@@ -56,7 +56,7 @@ class Event:
         kind: An iteration, something to know ("notice"), or how an attempt at it ended; "locked": another process
             is at it, and it is tried again later.
         row: Of the learning curve; of a complete run its `return_mean`.
-        message: Of a notice, a failure, or who holds the lock.
+        message: Of a notice, a failure, who holds the lock, or how a process ended that could not save.
     """
 
     job: Job
@@ -173,6 +173,8 @@ def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Noti
             if found.stated_sha256:
                 return found
             remark = f"{path} was written by an earlier version, without a checksum"
+        except Unreadable:  # it may be whole
+            raise
         except GailbenchError as damage:
             remark = str(damage).partition("; ")[0]
         policy, digest = experts.load(task, results=results)

@@ -19,6 +19,7 @@ FORMATS = (1, FORMAT)
 # Names of the settings of a run that changes none: of the paper's tasks, and of others.
 PAPER, DEFAULTS = "paper", "defaults"
 Changes = tuple[tuple[str, Any], ...]
+LONGEST_NAME = 255  # bytes of a folder's name, on the file systems in use
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def make_spec(
         iterations: Iterations or gradient steps.
         changes: Further settings by name, such as "gail.learning_rate" (see `gailbench.runs.settings`).
         own_demonstrations: Whether the demonstrations are others than those of the shipped expert.
+
+    Raises:
+        GailbenchError: The name of the settings is too long for a folder's.
     """
     if isinstance(algorithm, str):
         algorithm = get_algorithm(algorithm)
@@ -133,10 +137,16 @@ def make_spec(
     sha256 = demonstrations.sha256() if demonstrations is not None else ""
     if own_demonstrations:
         differences.append(f"demonstrations-{sha256[:8]}")
+    settings = ",".join(sorted(differences)) or (DEFAULTS if own_task else PAPER)
+    if len(f"settings={settings}".encode()) > LONGEST_NAME:
+        raise GailbenchError(
+            f"the run's settings, {settings[:60]}..., are {len(settings)} characters long, more than a folder's name "
+            "can have; change fewer of them in one run, or to shorter values"
+        )
     return RunSpec(
         task=task.name,
         algorithm=algorithm.name,
-        settings=",".join(sorted(differences)) or (DEFAULTS if own_task else PAPER),
+        settings=settings,
         trajectories=trajectories,
         seed=seed,
         entropy_weight=values.get("entropy_weight"),

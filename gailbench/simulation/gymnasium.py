@@ -123,5 +123,5 @@ def _made(environment: str) -> Iterator[None]:
         hint = nearest(environment, gymnasium.registry)
         hint = hint if "did you mean" in hint else ""
         raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
+    except Exception as error:  # whatever an environment does when it is made
         raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None

@@ -272,7 +272,10 @@ class MujocoPhysics:
         self.num_envs = num_envs
         without_profiler()
         self.model = lean_model(model_path(environment), self.rules.islands, self.rules.explicit_pairs)
-        self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
+        try:
+            self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
+        except mujoco.FatalError as error:  # a limit of memory
+            raise MemoryError(f"MuJoCo: {error}") from None
         self._initial_qpos = self.datas[0].qpos.copy()
         self._initial_qvel = self.datas[0].qvel.copy()
         self._dt = self.model.opt.timestep * self.rules.frame_skip

@@ -16,7 +16,7 @@ import pytest
 from cli_helpers import call, launch, start, wait_until
 
 from gailbench.engines import ray as engine
-from gailbench.plumbing.files import write_atomic
+from gailbench.plumbing.locks import Lock
 from gailbench.runs import grid
 from gailbench.runs.grid import Event, Job, Request
 from gailbench.tasks import get_task
@@ -130,12 +130,7 @@ def test_an_interrupted_grid_is_saved_by_its_nodes(cluster: Any, undisturbed: Pa
 @pytest.fixture
 def not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes do not see the file that tells a shared folder."""
-
-    def write(path: Path, content: str | bytes) -> None:
-        if not path.name.startswith(".ray-"):
-            write_atomic(path, content)
-
-    monkeypatch.setattr(engine, "write_atomic", write)
+    monkeypatch.setattr(engine, "Lock", lambda path: contextlib.nullcontext())
 
 
 def _jobs(results: Path) -> list[Job]:
@@ -169,6 +164,15 @@ def test_a_run_that_fails_on_a_node_is_named_and_does_not_stop_the_others(cluste
     assert set(outcome.complete) == {second.spec}
     assert "spec.json" in outcome.failed[first.spec]
     assert sorted(event.kind for event in events) == ["complete", "failed"]
+
+
+def test_what_a_killed_driver_left_is_removed_and_what_a_living_one_needs_stays(cluster: Any, tmp_path: Path) -> None:
+    request = Request(tmp_path, sizes=[1], algorithms=["fem"], batch=400, iterations=2)
+    jobs = grid.plan(get_task("cartpole"), request)
+    (tmp_path / ".ray-left.tmp").write_text("")
+    with Lock(tmp_path / ".ray-held.tmp"):
+        assert len(engine.execute(jobs, tmp_path, cluster.address).complete) == 1
+        assert [path.name for path in tmp_path.glob(".ray-*")] == [".ray-held.tmp"]
 
 
 def test_an_address_without_a_cluster_is_named(tmp_path: Path) -> None:

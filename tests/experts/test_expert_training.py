@@ -210,3 +210,46 @@ def test_what_cannot_be_begun_is_refused(
     assert said in refused.err
     assert "Traceback" not in refused.err
     assert files_under(tmp_path) == {}
+
+
+def _interrupted(out: Path) -> Path:
+    """Interrupt a training after its first iteration; return its checkpoint."""
+    rows: list[object] = []
+    with pytest.raises(Interrupted):
+        train(CARTPOLE, SMALL, out, rows.append, lambda: bool(rows))
+    return out.with_suffix(".checkpoint.safetensors")
+
+
+def test_a_damaged_checkpoint_is_kept_and_the_training_done_anew(tmp_path: Path) -> None:
+    out, whole = tmp_path / "a" / "expert.safetensors", tmp_path / "b" / "expert.safetensors"
+    checkpoint = _interrupted(out)
+    damaged = checkpoint.read_bytes()[:-100]
+    checkpoint.write_bytes(damaged)
+    heard: list[str] = []
+    train(CARTPOLE, SMALL, out, lambda row: None, notice=heard.append)
+    (remark,) = heard
+    assert str(checkpoint) in remark
+    assert "expert.unusable-checkpoint.safetensors and the training starts anew" in remark
+    assert out.with_suffix(".unusable-checkpoint.safetensors").read_bytes() == damaged
+    train(CARTPOLE, SMALL, whole, lambda row: None)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_the_checkpoint_of_another_training_is_not_put_aside(tmp_path: Path) -> None:
+    checkpoint = _interrupted(tmp_path / "expert.safetensors")
+    before = checkpoint.read_bytes()
+    with pytest.raises(GailbenchError, match="of another training"):
+        train(CARTPOLE, replace(SMALL, seed=1), tmp_path / "expert.safetensors", lambda row: None)
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_damaged_checkpoint_does_not_cost_a_finished_expert(own: Path) -> None:
+    checkpoint = own.with_suffix(".checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    before = files_under(own.parent)
+    refused = expert_train(own, 4)
+    assert (refused.code, str(checkpoint) in refused.err) == (1, True)
+    assert files_under(own.parent) == before
+    anew = expert_train(own, 2, "--overwrite")
+    assert anew.code == 0, anew.err
+    assert own.read_bytes() == before[own.name]

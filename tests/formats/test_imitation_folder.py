@@ -135,7 +135,7 @@ def test_damaged_folders_are_refused(tmp_path):
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     refusal(folder, "cannot be read as an Arrow file")
     file.unlink()
-    refusal(folder, file.name, "cannot read")
+    refusal(folder, file.name, "no file at")
     for state in ("{", "{}", "[]", '{"_data_files": [{}]}', '{"_data_files": []}', '{"_data_files": 1}'):
         (folder / "state.json").write_text(state)
         refusal(folder)

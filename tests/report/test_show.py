@@ -70,6 +70,34 @@ def test_what_is_no_run_is_refused(tmp_path: Path, write_run: WriteRun) -> None:
     assert "evaluation.csv: episode 0 is not a return" in finished.err
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("name", ["spec.json", "timing.json", "versions.json"])
+def test_a_file_of_another_content_is_one_line(name: str, write_run: WriteRun) -> None:
+    folder = write_run()
+    for content in (DEEP, "", "\ufffd"):
+        (folder / name).write_text(content)
+        finished = call("show", folder)
+        assert (finished.code, finished.err.count("\n")) == (1, 1)
+        assert f"{name} is not JSON" in finished.err
+
+
+@pytest.mark.parametrize("value", [None, 5, 10**400, [], {"a": 1}, "x", "a\nb", "\ud800"], ids=repr)
+def test_entries_of_another_type_are_left_out_or_refused(value: object, write_run: WriteRun) -> None:
+    folder = write_run()
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "timing.json").write_text(json.dumps({"training_seconds": value}))
+    (folder / "versions.json").write_text(json.dumps({"command": value, "commit": value, "torch": value}))
+    assert call("show", folder).code == 0
+    for key in ("task", "algorithm", "seed", "entropy_weight", "demonstrations_sha256"):
+        (folder / "spec.json").write_text(json.dumps({**spec, key: value}))
+        finished = call("show", folder)
+        assert finished.code in (0, 1)
+        if finished.code == 1:
+            assert (finished.err.count("\n"), "spec.json" in finished.err) == (1, True)
+
+
 def test_a_sparkline_is_as_wide_as_it_may_be() -> None:
     assert sparkline([]) == ""
     assert sparkline([5.0, 5.0]) == "▄▄"
