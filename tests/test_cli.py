@@ -222,7 +222,7 @@ def test_demos_sample_writes_whole_trajectories_of_the_shipped_expert(sampled: t
     assert (found.terminated | found.truncated).all()
     np.testing.assert_array_equal(found.returns, found.lengths)  # a reward of 1 in every step
     assert f"return {found.returns.mean():.2f} ± {found.returns.std():.2f}" in finished.out
-    assert finished.err == "next: gailbench run --task cartpole --demos demos/cartpole.npz\n"
+    assert finished.err == "next: gailbench run --task cartpole --demos demos/cartpole.npz --sizes 1\n"
 
 
 def test_demos_show_says_what_a_file_holds(sampled: tuple[Path, Finished]) -> None:
