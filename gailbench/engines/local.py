@@ -149,9 +149,10 @@ class _Worker:
             event: Event = self.connection.recv()
         except (EOFError, OSError):
             self.close()
-            code = self.process.exitcode or 0
+            code = self.process.exitcode or 0  # 0: it was asked to end before it began
             cause = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            return None if self.job is None else Event(self.job, "interrupted", message=f"its process ended {cause}")
+            message = f"its process ended {cause}" if code else ""
+            return None if self.job is None else Event(self.job, "interrupted", message=message)
         if event.kind not in ("row", "notice"):
             self.job = None
         if event.kind == "interrupted":

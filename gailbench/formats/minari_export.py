@@ -41,11 +41,12 @@ def write(demonstrations: Demonstrations, path_or_id: str) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            (Path(temporary) / "new").mkdir()
-            _write_data(demonstrations, Path(temporary) / "new" / "data", name)
+            new = Path(temporary).resolve() / "new"  # Minari joins a relative path to itself
+            new.mkdir()
+            _write_data(demonstrations, new / "data", name)
             if not is_path:
                 _add_namespaces(name)
-            (Path(temporary) / "new").rename(folder)
+            new.rename(folder)
     except (OSError, ValueError) as error:
         raise GailbenchError(f"cannot write the Minari dataset {folder}: {first_line(error)}") from None
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -96,13 +97,18 @@ def test_what_a_data_collector_records_of_a_task_is_read():
 
 
 @both
-def test_what_is_exported_is_imported_in_equal_arrays(discrete, root, tmp_path):
-    for place, folder in (("gail/ours-v1", root / "gail" / "ours-v1"), (str(tmp_path / "x-v0"), tmp_path / "x-v0")):
+def test_what_is_exported_is_imported_in_equal_arrays(discrete, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, folder in (
+        ("gail/ours-v1", root / "gail" / "ours-v1"),
+        (str(tmp_path / "x-v0"), tmp_path / "x-v0"),
+        ("./y-v0", Path("y-v0")),
+    ):
         assert formats.export(make(discrete), place, "minari") == folder
         imported = formats.read(place, make_facts(discrete))
         assert_equal(imported.demonstrations, make(discrete))
         assert [entry.name for entry in folder.iterdir()] == ["data"]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["minari", "x-v0"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["minari", "x-v0", "y-v0"]
 
 
 @both
