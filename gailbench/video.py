@@ -1,6 +1,6 @@
-"""Episodes of a policy as a video, on Gymnasium's own environment and with its rendering.
+"""Episodes of a policy as a video, in Gymnasium's own environment and with its rendering.
 
-Our physics of the paper's tasks equals Gymnasium's to the bit, so these are the episodes that a policy has in training.
+For the paper's MuJoCo tasks the physics of training equals Gymnasium's to the bit.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from gailbench.simulation.mujoco import log_warnings
 from gailbench.simulation.rendering import image, make_rendering
 from gailbench.tasks import Task
 
-MOST_FRAMES = 50  # per second; GIF knows no more
+MOST_FRAMES = 50  # per second, the most that GIF supports
 Frames = Iterator[NDArray[np.uint8]]
 
 
 @dataclass
 class Recording:
-    """What a video shows.
+    """Facts about a video.
 
     Attributes:
-        returns: Of its episodes.
-        lengths: Of its episodes, in steps.
-        frames: In all; every `every`-th step is one, from the first of an episode.
-        every: So that a second shows `MOST_FRAMES` at most.
-        rate: Frames per second; the video runs in the environment's real time.
+        returns: Returns of the episodes.
+        lengths: Lengths of the episodes, in steps.
+        frames: Total number of frames.
+        every: Every `every`-th step of an episode is a frame, starting with the first, so that there are at most
+            `MOST_FRAMES` frames per second.
+        rate: Frames per second. The video plays in the environment's real time.
     """
 
     every: int
@@ -58,17 +59,18 @@ def record(
     opengl: str | None = None,
     on_frame: Callable[[], None] = lambda: None,
 ) -> Recording:
-    """Write whole episodes of a policy as a video, in the format of the file's ending.
+    """Write whole episodes of a policy as a video. The file's suffix gives the format.
 
     Args:
         task: The task.
-        policy: Whose episodes.
-        out: The file, of a format of `FORMATS`.
-        episodes: Their number.
-        seed: Of initial states and action noise; the episodes are the first of `experts.train.measure` with that seed.
+        policy: The policy.
+        out: The file, with a suffix in `FORMATS`.
+        episodes: Number of episodes.
+        seed: Seed of initial states and action noise. The episodes are the first ones of `experts.train.measure` with
+            the same seed.
         deterministic: Whether actions are the most probable ones instead of samples.
-        opengl: The user's MUJOCO_GL.
-        on_frame: Hears of each frame.
+        opengl: The user's value of MUJOCO_GL.
+        on_frame: Called after each frame.
 
     Raises:
         GailbenchError: The environment cannot be rendered, or a package is missing.
@@ -102,28 +104,30 @@ def record(
 
 
 def pace(metadata: dict[str, Any]) -> tuple[int, Fraction]:
-    """Return every how many steps there is a frame, and frames per second, for an environment's real time."""
+    """Return the number of steps per frame and the frames per second, for the environment's real time."""
     steps = Fraction(metadata.get("render_fps") or 30).limit_denominator(1000)
     every = math.ceil(steps / MOST_FRAMES)
     return every, steps / every
 
 
 def check_format(out: Path) -> None:
-    """Check that what a format needs is installed.
+    """Check that the packages for a format are installed.
 
     Raises:
-        GailbenchError: It is not; the message says what to install.
+        GailbenchError: A package is missing. The message says what to install.
     """
     if out.suffix == ".mp4":
         load_extra("av", "video", "an .mp4 file")
 
 
 def write_mp4(file: BinaryIO, frames: Frames, rate: Fraction) -> None:
-    """Write frames (height, width, 3) as H.264 in MP4, which every browser plays."""
+    """Write frames (height, width, 3) as H.264 in MP4, which all browsers play."""
     import av
 
     first = next(frames)
-    height, width = (size - size % 2 for size in first.shape[:2])  # of each two pixels the colour is stored once
+    height, width = (
+        size - size % 2 for size in first.shape[:2]
+    )  # sizes must be even: colours are stored once per two pixels
     with av.open(file, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=rate, options={"crf": "20"})
         video.pix_fmt, video.height, video.width = "yuv420p", height, width
@@ -138,7 +142,7 @@ def write_gif(file: BinaryIO, frames: Frames, rate: Fraction) -> None:
     from PIL import Image
 
     images = [Image.fromarray(frame).quantize() for frame in frames]
-    # GIF counts in hundredths of a second; rounded ones add up to the true time.
+    # GIF counts in hundredths of a second. End times are rounded, so that rounding errors do not add up.
     ends = [round(100 * (k + 1) / rate) for k in range(len(images))]
     durations = [10 * (end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -450,7 +450,7 @@ def test_the_general_help_lists_commands_and_exit_codes(tmp_path: Path) -> None:
     for name in cli.commands:
         assert f"\n  {name} " in finished.out
     assert "Example" in finished.out
-    for code in ("0 all asked for is done", "1 an error", "2 wrong usage", "3 finished", "130 interrupted"):
+    for code in ("0 success", "1 an error", "2 wrong usage", "3 finished", "130 interrupted"):
         assert code in finished.out
 
 

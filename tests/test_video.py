@@ -191,7 +191,7 @@ def test_frames_of_odd_sizes_can_be_written(write: Any, size: tuple[int, int], t
         (("--task", "cartpole", "--out", "there.gif"), 1, "there.gif exists already"),
         (("--out", "x.gif"), 2, "give --task, or the folder of a run"),
         (("--task", "cartpole,acrobot", "--out", "x.gif"), 2, "--task names 2 tasks"),
-        (("run", "--expert", "f", "--out", "x.gif"), 2, "RUN and --expert are two policies"),
+        (("run", "--expert", "f", "--out", "x.gif"), 2, "RUN and --expert both name a policy"),
         (("nothing", "--out", "x.gif"), 1, "nothing is not a run: spec.json cannot be read"),
         (("run", "--out", "x.gif"), 1, "run has no policy yet"),
         (("damaged", "--out", "x.gif"), 1, "spec.json is damaged"),

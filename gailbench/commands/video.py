@@ -1,4 +1,4 @@
-"""Episodes as a video."""
+"""Rendering episodes as a video."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import Task
 
-# What --expert without a file stands for; no file is called so.
+# The value of --expert without a file. No file can have this name.
 SHIPPED = Path("")
 
 
@@ -23,14 +23,14 @@ SHIPPED = Path("")
     type=FILE,
     is_flag=False,
     flag_value="",
-    help="The task's expert, or a policy file.  [default: the task's expert, without RUN]",
+    help="The task's expert, or a policy file.  [default: the task's expert if RUN is not given]",
     show_default=False,
 )
-@click.option("--out", type=FILE, required=True, help="Video, .mp4 or .gif.")
-@click.option("--episodes", type=POSITIVE, default=1, help="Episodes, one after the other.")
+@click.option("--out", type=FILE, required=True, help="Video file, .mp4 or .gif.")
+@click.option("--episodes", type=POSITIVE, default=1, help="Number of episodes.")
 @click.option("--seed", type=SEED, default=0, help="Seed of initial states and actions.")
 @click.option("--deterministic", is_flag=True, help="Take the most probable actions instead of samples.")
-@click.option("--overwrite", is_flag=True, help="Write where a file is.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.pass_obj
 def video(
     opengl: str | None,
@@ -43,10 +43,10 @@ def video(
     deterministic: bool,
     overwrite: bool,
 ) -> None:
-    """Render episodes of an expert, a policy file or a run's policy, on Gymnasium's own environment.
+    """Render episodes of an expert, a policy file or a run's policy, in Gymnasium's own environment.
 
-    The video runs in real time, with 50 frames per second at most. MuJoCo's tasks need EGL or OSMesa where there is no
-    display; MUJOCO_GL chooses one of egl, osmesa and glfw.
+    The video plays in real time, at 50 frames per second at most. Without a display MuJoCo's tasks need EGL or OSMesa;
+    the environment variable MUJOCO_GL chooses egl, osmesa or glfw.
 
     \b
     Example:
@@ -64,7 +64,7 @@ def video(
         raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
     asked = tasks[0] if tasks else None
     if run is not None and file is not None:
-        raise click.UsageError("RUN and --expert are two policies; give one of them")
+        raise click.UsageError("RUN and --expert both name a policy; give one of them")
     if out.suffix not in FORMATS:
         raise click.UsageError(f"--out {out} must end in {' or '.join(FORMATS)}")
     if out.exists() and not overwrite:
@@ -72,7 +72,7 @@ def video(
     check_format(out)
     if run is None:
         if asked is None:
-            raise click.UsageError("what to show is missing: give --task, or the folder of a run")
+            raise click.UsageError("give --task, or the folder of a run")
         task = asked
         policy, _ = experts.load(task, None if file == SHIPPED else file)
     else:
@@ -81,7 +81,9 @@ def video(
             raise click.UsageError(f"{run} is a run of '{task.name}', not of '{asked.name}'; leave out --task")
         path = RunFolder(run).policy
         if not path.exists():
-            raise GailbenchError(f"{run} has no policy yet; 'gailbench run' with its settings completes it")
+            raise GailbenchError(
+                f"{run} has no policy yet; complete the run first, by 'gailbench run' with its settings"
+            )
         policy = read_policy(path)
         experts.check_dimensions(task, path, policy.observation_dim, policy.action_dim, policy.discrete)
     check_writable(out.parent)

@@ -1,4 +1,4 @@
-"""Training experts and measuring them on Gymnasium's own environments."""
+"""Training experts and measuring them in Gymnasium's own environments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RANDOM_EPISODES = 200
 
 @dataclass(frozen=True)
 class ExpertFiles:
-    """The files of one expert: weights, card, learning curve, and the checkpoint that its training goes on from."""
+    """The files of one expert: policy, card, learning curve, and the checkpoint from which its training continues."""
 
     policy: Path
 
@@ -58,11 +58,12 @@ class ExpertFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether an expert is here; without a card, which is written last, a checkpoint says that it is not whole."""
+        """Whether there is a finished expert. The card is written last; a checkpoint without a card means
+        unfinished."""
         return self.card.exists() or (self.policy.exists() and not self.checkpoint.exists())
 
     def forget_finished(self) -> None:
-        """Remove the checkpoint of the finished training; one of a training that was begun since stays."""
+        """Remove the checkpoint of the finished training. The checkpoint of a later training is kept."""
         if not (self.card.exists() and self.checkpoint.exists()):
             return
         if read_card(self.card).get("checkpoint_sha256") == sha256_of(self.checkpoint):
@@ -80,23 +81,23 @@ def train(
     start: Path | None = None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
+    """Train an expert, keep its best policy by the returns of training, measure it on fresh episodes; return its card.
 
-    The checkpoint stays beside the finished expert: the same call with more iterations goes on from it, to the bytes
-    of one longer training. A finished expert is overwritten by that and, with `overwrite`, by a training from the
-    beginning; else it is not.
+    The checkpoint stays beside the finished expert. The same call with more iterations continues from it, and gives the
+    same bytes as one longer training. A finished expert is only overwritten by its own continuation or with
+    `overwrite`.
 
-    With `start`, the file of a policy, training begins with that one; its value function is fitted before the first
-    step.
+    With `start`, a policy file, training starts from this policy. In the first iterations only the value function is
+    trained.
 
-    A damaged checkpoint is kept under another name, of which `notice` hears, and the training starts anew; but not in
-    the place of a finished expert, nor where the checkpoint is of another training.
+    A damaged checkpoint is renamed, `notice` gets a message, and the training starts anew. It is an error instead if
+    there is a finished expert, or if the checkpoint belongs to another training.
 
     Raises:
-        Interrupted: `stop` or a signal said so; the same call continues.
-        Locked: Another process trains to the same file.
-        GailbenchError: The files cannot be written, or hold a finished expert that this call would not continue; or the
-            policy to start with is damaged or has other networks than the recipe's.
+        Interrupted: `stop` returned true or a signal came; the same call continues the training.
+        Locked: Another process trains an expert with the same file.
+        GailbenchError: The files cannot be written, or hold a finished expert that this call cannot continue; or the
+            policy to start from is damaged or has other networks than the recipe's.
     """
     files = ExpertFiles(out)
     check_writable(out.parent)
@@ -120,10 +121,10 @@ def train(
 
 
 def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
-    """Return the policy to start with, and the recipe that says so.
+    """Return the policy to start from, and the recipe with its hash.
 
     Raises:
-        GailbenchError: It is damaged, of another task, or has other networks than the recipe's.
+        GailbenchError: The policy is damaged, of another task, or has other networks than the recipe's.
     """
     policy, digest = load(task, path)
     if (policy.hidden, policy.activation) != (recipe.hidden, recipe.activation):
@@ -135,12 +136,12 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
 
 
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
-    """Return the card of an expert that this recipe has nothing to add to; None if it can be trained on.
+    """Return the card of a finished expert if the recipe asks for no more training; None if training can continue.
 
     Raises:
-        GailbenchError: It is of another training, has more iterations than the recipe's, or has no checkpoint.
+        GailbenchError: The expert is of another training, has more iterations than the recipe's, or has no checkpoint.
     """
-    anew = "--overwrite trains it anew, another --out leaves it"
+    anew = "give --overwrite to train it anew, or another --out to keep it"
     if not files.card.exists():
         raise GailbenchError(f"{files.policy} exists, without the card of a finished training; {anew}")
     card = read_card(files.card)
@@ -153,11 +154,11 @@ def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] 
         return card
     if recipe.iterations < done:
         raise GailbenchError(
-            f"{files.policy} has {done} iterations already, {recipe.iterations} were asked for; {anew}"
+            f"{files.policy} has {done} iterations already, more than the {recipe.iterations} that are given; {anew}"
         )
     if not files.checkpoint.exists():
         raise GailbenchError(
-            f"{files.policy} has {done} iterations, and no checkpoint {files.checkpoint.name} to go on from; {anew}"
+            f"{files.policy} has {done} iterations, but no checkpoint {files.checkpoint.name} to continue from; {anew}"
         )
     return None
 
@@ -216,14 +217,14 @@ def _train(
 
 
 def _published(task: Task) -> dict[str, float]:
-    """What the paper's expert of this task makes."""
+    """Return the returns of the paper's expert for this task."""
     paper = published_baselines().to_dict("index")[task.name]
     return {"paper_mean": float(paper["expert_mean"]), "paper_std": float(paper["expert_std"])}
 
 
 def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> dict[str, Any]:
-    """Return mean and std of fresh episodes, and how many end before the horizon, stochastic and deterministic, on
-    Gymnasium's own environment."""
+    """Return mean and std of the returns of fresh episodes, and how many episodes end before the horizon. There are
+    figures for sampled and for the most probable actions, both in Gymnasium's own environment."""
     figures: dict[str, Any] = {"episodes": episodes}
     for kind in ("stochastic", "deterministic"):
         generator = stream(seed, f"evaluation/{kind}")
@@ -237,7 +238,8 @@ def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> 
 def gymnasium_episodes(
     task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return returns and lengths (episodes,) of whole episodes on `gymnasium.make(task.environment)`, raw actions.
+    """Return the returns and lengths (episodes,) of whole episodes in `gymnasium.make(task.environment)`. Actions are
+    not clipped.
 
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
@@ -255,7 +257,7 @@ def gymnasium_episodes(
 def steps_of_episode(
     env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
 ) -> Iterator[float]:
-    """Carry out one whole episode of a single environment (see `gymnasium_episodes`); give the reward of each step."""
+    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
     space = env.action_space
     discrete = isinstance(space, gymnasium.spaces.Discrete)
     actor = None if policy is None else policy.actor()
@@ -277,7 +279,7 @@ def steps_of_episode(
 
 
 def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:
-    """Return the random policy's figures, with how they were made."""
+    """Return mean and std of the random policy's returns, with the settings and versions that gave them."""
     returns, _ = gymnasium_episodes(task, None, episodes, stream(seed, f"random/{task.name}"), False)
     return {
         "mean": round(float(returns.mean()), 4),

@@ -1,6 +1,7 @@
-"""What the paper claims from its table, as rules over normalized means.
+"""The paper's claims about its table, as rules over normalized means.
 
-A rule is a list of conditions on cells. `gailbench.report.claims` says of a table whether they hold, fail or are open.
+A rule is a list of conditions on cells. `gailbench.report.claims` decides for a table whether they hold, fail or are
+open.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from statistics import median
 from gailbench.paper import FIGURE_1A
 from gailbench.paper.tables import published_results
 
-Cell = tuple[str, str, float, int]  # task, algorithm, entropy weight (0 where there is none), trajectories
+Cell = tuple[str, str, float, int]  # task, algorithm, entropy weight (0 if there is none), trajectories
 FAR_BEHIND = ("cartpole", "halfcheetah", "hopper", "walker", "humanoid")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison that is decided by a few cells' scores.
+    """A condition on the scores of a few cells.
 
     Attributes:
-        text: What has to hold; {0} and {1} stand for the cells' names.
-        cells: The cells it looks at.
-        rising: Per cell, whether a higher score helps.
-        holds: From the cells' scores; monotone in each as `rising` says.
+        text: The condition in words; {0} and {1} stand for the cells' names.
+        cells: The cells.
+        rising: Per cell, whether a higher score helps the condition.
+        holds: The cells' scores -> whether the condition holds. It is monotone in each score, as `rising` says.
     """
 
     text: str
@@ -35,11 +36,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class RunsBelow:
-    """A comparison of two cells whose runs overlap, decided by the runs' means.
+    """A condition on two cells whose runs overlap. It is decided by a test on the means of the runs.
 
     Attributes:
-        lower, higher: The cell whose runs are claimed to score lower, and the other.
-        winner: What the claim calls the other.
+        lower, higher: The cell whose runs score lower by the claim, and the cell whose runs score higher.
+        winner: Name of `higher` in the claim.
     """
 
     lower: Cell
@@ -54,7 +55,7 @@ class RunsBelow:
 
 @dataclass(frozen=True)
 class Claim:
-    """One of the paper's claims, and all the conditions that it stands for."""
+    """One of the paper's claims, and the conditions that must all hold."""
 
     text: str
     conditions: tuple[Condition | RunsBelow, ...]

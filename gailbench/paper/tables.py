@@ -1,11 +1,11 @@
-"""The published numbers, as frames.
+"""The published numbers, as data frames.
 
 `table1.csv`: environments, random and expert performance (Ho & Ermon 2016, Table 1).
 `table3.csv`: all 136 cells of the results (Ho & Ermon 2016, Tables 2 and 3): mean and standard deviation of
 the learned policies' returns, with the number of training runs behind each.
-`run_means.csv`: the authors' 517 training runs, one a row: evaluation trajectories, mean and std of their returns, and
-their mean length. Pooled, 496 of them give every cell of `table3.csv`; the other 21 are GAIL on reacher with entropy
-weight 0.1, which the paper does not print.
+`run_means.csv`: the authors' 517 training runs, one per row: number of evaluation trajectories, mean and std of their
+returns, and their mean length. Pooled, 496 of the runs give all cells of `table3.csv`. The other 21 are GAIL on reacher
+with entropy weight 0.1, which the paper does not print.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def published_baselines() -> pd.DataFrame:
 
 
 def published_results() -> pd.DataFrame:
-    """Return the results table, one row per cell: task, trajectories, algorithm, entropy_weight, mean, std,
+    """Return the table of results, one row per cell: task, trajectories, algorithm, entropy_weight, mean, std,
     training_runs, and normalized_mean (0 is the paper's random policy, 1 its expert)."""
     return _normalized(_read("table3.csv"))
 
 
 def published_runs() -> pd.DataFrame:
-    """Return the authors' training runs, one row per run: task, algorithm, entropy_weight (NaN where there is none),
-    trajectories, run (a number within the cell), episodes, mean, std (the population's, of the returns), length_mean,
-    and normalized_mean (0 is the paper's random policy, 1 its expert)."""
+    """Return the authors' training runs, one row per run: task, algorithm, entropy_weight (NaN if there is none),
+    trajectories, run (its number within the cell), episodes, mean, std (population standard deviation of the returns),
+    length_mean, and normalized_mean (0 is the paper's random policy, 1 its expert)."""
     return _normalized(_read("run_means.csv"))
 
 

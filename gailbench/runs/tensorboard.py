@@ -10,22 +10,22 @@ from gailbench.runs.folder import RunFolder
 
 
 def check_installed() -> None:
-    """Check that TensorBoard is there.
+    """Check that TensorBoard is installed.
 
     Raises:
-        GailbenchError: It is not; the message says what to install.
+        GailbenchError: TensorBoard is not installed; the message says what to install.
     """
     load_extra("tensorboard", "tensorboard", "--tensorboard")
 
 
 class EventFile:
-    """Takes the rows of a learning curve: a scalar `curve/COLUMN` for each figure, with the iteration as its step.
+    """Writes the rows of a learning curve. Each number is a scalar `curve/COLUMN`, with the iteration as its step.
 
-    A run that is taken up again begins a new file, with all rows so far, in place of the earlier one: what was written
-    after the last checkpoint is not there twice, and what was lost in a kill is not missing.
+    A continued run replaces its earlier file by a new one with all rows so far. So no iteration is there twice or
+    missing, although rows after the last checkpoint are computed again.
 
     Args:
-        folder: The run's.
+        folder: The run folder.
         rows: All rows so far.
     """
 
@@ -35,16 +35,16 @@ class EventFile:
 
         for earlier in folder.events:
             earlier.unlink()
-        # From step 0 on a TensorBoard that is watching forgets what it has read.
+        # A running TensorBoard drops what it has read from step 0 on.
         self._writer = SummaryWriter(str(folder.path), purge_step=0)
         self._written = 0
         self.extend(rows)
 
     def extend(self, rows: Sequence[dict[str, float]]) -> None:
-        """Write those of all rows so far that are not in the file yet.
+        """Write those rows that are not in the file yet. `rows` holds all rows so far.
 
         Raises:
-            OSError: They cannot be written.
+            OSError: The file cannot be written.
         """
         for row in rows[self._written :]:
             for name, value in row.items():
@@ -54,5 +54,5 @@ class EventFile:
         self._writer.flush()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         self._writer.close()

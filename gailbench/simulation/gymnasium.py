@@ -1,4 +1,4 @@
-"""Gymnasium's own environments: any that has no faster physics, through the vector API, and single ones."""
+"""Gymnasium's own environments: through the vector API if there is no faster physics, and single environments."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class GymnasiumPhysics:
         return self.reset(self._rows, generator)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the environments only, until the next start."""
+        """Keep only those active environments active that `kept` marks, until the next start."""
         leaving, self._rows = self._rows[~kept], self._rows[kept]
         if kept.any():
             self._reset_idle(np.isin(np.arange(self.num_envs), leaving))
 
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
-        """Start new episodes in `rows` of those that go on; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of the active environments; return their observations (len(rows), O)."""
         rows = self._rows[rows]
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
@@ -72,9 +72,9 @@ class GymnasiumPhysics:
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions to the n that go on; return observations (n, O), rewards, terminated and truncated (n,)."""
+        """Apply actions to the active environments; return observations (n, O), rewards, terminated, truncated (n,)."""
         rows = self._rows
-        # The vector API steps all environments: those that go on no more repeat an action of those that do.
+        # The vector API steps all environments. Inactive ones repeat an action of an active one.
         if self.discrete:
             actions = actions + self._first_action
         everywhere = np.repeat(actions[:1], self.num_envs, axis=0)
@@ -87,17 +87,17 @@ class GymnasiumPhysics:
         return result
 
     def _reset_idle(self, idle: NDArray[np.bool_]) -> None:
-        """Let environments (N,) that go on no more be stepped all the same, which an ended one may not be."""
+        """Reset inactive environments that have ended, since ended environments may not be stepped."""
         if idle.any():
             self._envs.reset(options={"reset_mask": idle})
 
 
 def make_single(task: Task, render_mode: str | None = None) -> Any:
-    """Return one of a task's environments as `gymnasium.make` makes it, without wrappers: whoever steps it keeps the
+    """Return a single environment of a task, made by `gymnasium.make`, without wrappers. The caller must apply the
     horizon.
 
     Raises:
-        GailbenchError: Gymnasium knows no such environment, or cannot make it.
+        GailbenchError: Gymnasium does not know the environment, or cannot make it.
     """
     import gymnasium
 
@@ -114,7 +114,7 @@ def make_single(task: Task, render_mode: str | None = None) -> Any:
 
 @contextlib.contextmanager
 def _made(environment: str) -> Iterator[None]:
-    """Errors of making an environment as one line."""
+    """Turn errors of making an environment into one line."""
     import gymnasium
 
     try:
@@ -123,5 +123,5 @@ def _made(environment: str) -> Iterator[None]:
         hint = nearest(environment, gymnasium.registry)
         hint = hint if "did you mean" in hint else ""
         raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-    except Exception as error:  # whatever an environment does when it is made
+    except Exception as error:  # making an environment can raise anything
         raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None

@@ -1,4 +1,4 @@
-"""Environments that render their states as images, and the OpenGL library that MuJoCo's need for that."""
+"""Environments that render images, and finding an OpenGL library for MuJoCo's environments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.simulation.gymnasium import make_single
 from gailbench.tasks import Task
 
-# Values of MUJOCO_GL that Gymnasium knows, the library of each, and Debian's and Ubuntu's packages that bring it.
+# Values of MUJOCO_GL that Gymnasium knows, with the library of each and its packages on Debian and Ubuntu.
 LIBRARIES = {
     "egl": ("EGL", "libegl1 libopengl0 libgl1-mesa-dri"),
     "osmesa": ("OSMesa", "libosmesa6"),
     "glfw": ("GL", "libgl1 libgl1-mesa-dri"),
 }
 _OFF = ("", "disable", "disabled", "off", "false", "0")
-# In a process of its own: a library that does not work may end it, and can be loaded once only.
+# Run in a separate process, because a library that does not work may end the process and cannot be loaded again.
 _PROBE = """
 import os, mujoco
 context = mujoco.GLContext(8, 8)
@@ -38,15 +38,15 @@ def make_rendering(task: Task, wanted: str | None) -> Any:
 
     Args:
         task: The task.
-        wanted: The user's MUJOCO_GL; by default one that works on this machine is found.
+        wanted: The user's value of MUJOCO_GL. If it is not set, a library that works on this machine is found.
 
     Raises:
-        GailbenchError: Gymnasium cannot make it, it renders no images, or a library is missing.
+        GailbenchError: Gymnasium cannot make the environment, it renders no images, or a library is missing.
     """
-    # Of classic control: no window, and no greeting on standard output.
+    # Classic tasks must not open a window or print a greeting on standard output.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    with warnings.catch_warnings(action="ignore"):  # of a render mode that is not among the environment's
+    with warnings.catch_warnings(action="ignore"):  # warnings about unsupported render modes
         env = make_single(task, "rgb_array")
     modes = env.metadata.get("render_modes") or ()
     if "rgb_array" not in modes:
@@ -62,9 +62,9 @@ def make_rendering(task: Task, wanted: str | None) -> Any:
 
 
 def _follow(env: Any) -> None:
-    """Look through the model's camera that follows the robot, if it has one.
+    """Use the model's camera that follows the robot, if it has one.
 
-    Gymnasium did so until version 1.3. By default 1.4 has a camera that stands still, and robots leave the image.
+    Gymnasium used it until version 1.3. The default camera of version 1.4 does not move, so robots leave the image.
     """
     import mujoco
 
@@ -72,10 +72,10 @@ def _follow(env: Any) -> None:
 
 
 def image(env: Any, environment: str) -> NDArray[np.uint8]:
-    """Render an environment's state: (height, width, 3) uint8.
+    """Return an image (height, width, 3) uint8 of an environment's state.
 
     Raises:
-        GailbenchError: It cannot be rendered.
+        GailbenchError: The environment cannot be rendered.
     """
     import gymnasium
 
@@ -87,7 +87,7 @@ def image(env: Any, environment: str) -> NDArray[np.uint8]:
                 f"rendering '{environment}' needs the package pygame; install it with pip install 'gailbench[video]'"
             ) from None
         raise GailbenchError(f"'{environment}' cannot be rendered: {first_line(error)}") from None
-    except Exception as error:  # whatever an environment's own rendering does
+    except Exception as error:  # rendering can raise anything
         raise GailbenchError(f"'{environment}' cannot be rendered: {first_line(error)}") from None
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise GailbenchError(
@@ -98,14 +98,14 @@ def image(env: Any, environment: str) -> NDArray[np.uint8]:
 
 
 def find_opengl(environment: str, wanted: str | None) -> str:
-    """Return the value of MUJOCO_GL that renders on this machine: the user's, or the first that works.
+    """Return a value of MUJOCO_GL with which this machine can render: the user's, or the first that works.
 
     Raises:
-        GailbenchError: None does; the message says which library is missing, and what to do.
+        GailbenchError: None works. The message says which library is missing, and what to do.
     """
     wanted = (wanted or "").strip().lower()
     if wanted not in (*LIBRARIES, *_OFF):
-        raise GailbenchError(f"MUJOCO_GL is '{wanted}'; rendering knows {', '.join(LIBRARIES)}")
+        raise GailbenchError(f"MUJOCO_GL is '{wanted}'; it must be one of {', '.join(LIBRARIES)}")
     reasons = {}
     for name in _candidates() if wanted in _OFF else (wanted,):
         if (reason := why_not(name)) is None:
@@ -123,7 +123,7 @@ def _candidates() -> tuple[str, ...]:
 
 
 def why_not(name: str) -> str | None:
-    """Why MuJoCo cannot render with that value of MUJOCO_GL; None if it can."""
+    """Return why MuJoCo cannot render with a value of MUJOCO_GL; None if it can."""
     library, _ = LIBRARIES[name]
     if sys.platform != "darwin":
         if find_library(library) is None:
@@ -134,9 +134,9 @@ def why_not(name: str) -> str | None:
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
-        return "it does not answer"
+        return "it does not respond"
     if done.returncode == 0:
         return None
     said = done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"]
-    # The exception's message without its type, and of several sentences the first.
+    # The first sentence of the exception's message, without its type.
     return said[-1].partition(": ")[2].partition(". ")[0] or said[-1]

@@ -72,7 +72,7 @@ def test_the_same_command_again_changes_nothing(own: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--iterations", 1), "has 2 iterations already, 1 were asked for"),
+        (("--iterations", 1), "has 2 iterations already, more than the 1 that are given"),
         (("--seed", 3), "another task, seed or recipe"),
     ],
 )
