@@ -1,6 +1,6 @@
 """gailbench: Generative Adversarial Imitation Learning (Ho & Ermon, 2016), reproduced cell by cell.
 
-The names below are imported when they are first used, so that `import gailbench` is instant.
+The names below are imported when they are first used, so that `import gailbench` is fast.
 """
 
 from __future__ import annotations

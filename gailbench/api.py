@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def load_policy(source: str | Path) -> Policy:
-    """Return a policy: a shipped expert by its task's name ("hopper"), or that of a policy file.
+    """Return a shipped expert by the name of its task ("hopper"), or the policy in a policy file.
 
-    `policy.predict(observation, deterministic=True)` acts as in Stable-Baselines.
+    `policy.predict(observation, deterministic=True)` works as in Stable-Baselines.
 
     Raises:
-        GailbenchError: There is none, or it is damaged.
+        GailbenchError: The policy is missing or damaged.
     """
     from gailbench import experts
     from gailbench.policy import read_policy
@@ -40,12 +40,12 @@ def sample_demonstrations(
 
     Args:
         task: A task's name, a Gymnasium id, a TOML file, or a task.
-        trajectories: Their number; the paper's full set by default.
-        seed: Of initial states, action noise and subsampling offsets.
-        policy: Whose; the task's expert by default.
+        trajectories: Number of trajectories; by default the task's number of demonstrations.
+        seed: Seed of initial states, action noise and subsampling offsets.
+        policy: The demonstrating policy; by default the task's expert.
 
     Raises:
-        GailbenchError: There is no such task, or no expert.
+        GailbenchError: The task or its expert does not exist.
     """
     from gailbench import demonstrations, experts
 
@@ -69,24 +69,25 @@ def run(
     settings: Mapping[str, Any] | None = None,
     results: str | Path = "results",
 ) -> pd.DataFrame:
-    """Carry out runs in this process, one after the other, and return their results as `load_results` does.
+    """Do runs in this process, one after the other, and return their results in the form of `load_results`.
 
-    Complete runs are not done again; one that was interrupted goes on. What is None is the paper's.
+    Complete runs are skipped, and interrupted runs are continued. An argument that is None takes the task's value,
+    which is the paper's for the paper's tasks.
 
     Args:
         task: A task's name, a Gymnasium id, a TOML file, or a task.
         algorithms: Names, such as "gail".
         sizes: Demonstration sizes in trajectories.
         seeds: Seeds.
-        entropy_weights: GAIL's lambdas.
-        demonstrations: A file of one's own.
-        batch: Pairs per iteration.
-        iterations: Iterations, or gradient steps of behavioral cloning.
+        entropy_weights: GAIL's weights of the policy's entropy (lambda).
+        demonstrations: A demonstrations file, instead of demonstrations sampled from the expert.
+        batch: State-action pairs per iteration.
+        iterations: Number of iterations; for behavioral cloning, of gradient steps.
         settings: Further settings by name: {"gail.learning_rate": 0.003}.
         results: The results folder.
 
     Raises:
-        GailbenchError: Something asked for does not exist, or a run failed.
+        GailbenchError: An argument names something that does not exist, or a run failed.
     """
     from gailbench import demonstrations as files
     from gailbench.plumbing.computing import prepare_process
@@ -128,7 +129,7 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     Columns: task, algorithm, settings, trajectories, seed, entropy_weight, episode, return.
 
     Raises:
-        GailbenchError: There is no such folder.
+        GailbenchError: The results folder does not exist.
     """
     from gailbench.report.load import load_results as load
 

@@ -1,11 +1,11 @@
-"""How fast sampling and whole GAIL iterations are, against the physics alone on the same states.
+"""Speed of sampling and of whole GAIL iterations, compared with the physics alone on the same states.
 
-All three are measured in turn, in rounds, in one process and with the same number of threads; a figure is the median
-of the rounds. "Physics alone" is what a user of MuJoCo has: `mujoco.mj_step(model, data, nstep=frame_skip)` of the
-bindings as they ship, on Gymnasium's model, over the states and raw actions of a batch that the policy sampled, with
-`mj_rnePostConstraint` where the observation needs it; episodes start over where they did in the batch. Gailbench steps
-leaner models (`simulation/lean.py`), so ratios may pass 1. For the classic tasks it is their NumPy arithmetic on the
-same actions.
+The three are measured in turn, in several rounds, in one process and with the same number of threads. Results are
+medians over rounds. "Physics alone" is what a user of MuJoCo has: `mujoco.mj_step(model, data, nstep=frame_skip)` of
+MuJoCo's Python bindings on Gymnasium's model, with `mj_rnePostConstraint` if observations need it. It visits the states
+and takes the actions of a batch that the policy sampled, and resets where episodes of the batch began. gailbench steps
+leaner models (`simulation/lean.py`), so ratios can exceed 1. For the classic tasks the physics is their NumPy
+arithmetic on the same actions.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Speed:
     """Environment steps per second of one task; medians over rounds.
 
     Attributes:
-        task: Short name.
-        threads: Threads used by all three.
-        states: Whose states were visited: "expert", or "random" (an untrained policy).
-        physics_steps_per_second: Of the physics alone.
-        sampling_steps_per_second: Of sampling batches with the policy.
-        training_steps_per_second: Of whole GAIL iterations at the paper's batch.
+        task: Name of the task.
+        threads: Number of threads in all three measurements.
+        states: Whose states are visited: "expert", or "random" for an untrained policy.
+        physics_steps_per_second: Speed of the physics alone.
+        sampling_steps_per_second: Speed of sampling batches with the policy.
+        training_steps_per_second: Speed of whole GAIL iterations at the paper's batch.
         sampling_ratio: Median over rounds of sampling / physics.
         training_ratio: Median over rounds of training / physics.
     """
@@ -94,8 +94,8 @@ def measure(task: Task, threads: int, rounds: int, batch: int | None = None) -> 
 
 
 def bench_learner(task: Task, threads: int, batch: int | None = None) -> RewardLearner:
-    """Return a GAIL run on the smallest demonstrations, past its first iteration, whose policy acts as the task's
-    expert does, or as an untrained policy where there is none."""
+    """Return a GAIL learner with the smallest demonstrations, after its first iteration. Its policy acts like the
+    task's expert, or like an untrained policy if there is no expert."""
     settings = LoopSettings(batch=batch or task.batch)
     expert = experts.load(task)[0] if task.name in experts.shipped() else None
     shape = expert or make_physics(task.environment, task.horizon, 1, task.kwargs)
@@ -113,24 +113,24 @@ def bench_learner(task: Task, threads: int, batch: int | None = None) -> RewardL
 
 
 def rate(work: Callable[[], int]) -> float:
-    """Steps per second of work that returns its steps."""
+    """Return the steps per second of a function that returns its number of steps."""
     started = time.perf_counter()
     steps = work()
     return steps / (time.perf_counter() - started)
 
 
 def steps_of_iteration(learner: RewardLearner) -> int:
-    """Do one iteration; return the steps it made."""
+    """Do one iteration; return its number of steps."""
     before = learner.steps
     learner.iterate()
     return learner.steps - before
 
 
 def embed(expert: Policy, hidden: tuple[int, ...]) -> Policy:
-    """Return a policy of the paper's network size that acts as the expert does, so that speed is measured with the
+    """Return a policy that acts like the expert, but with the paper's network size. So speed is measured with the
     paper's arithmetic on the expert's states.
 
-    Surplus hidden units get zero weights. A missing second layer of leaky ReLUs becomes an identity: with slope c,
+    Additional hidden units get zero weights. A missing second layer of leaky ReLUs becomes an identity: with slope c,
     x = (leaky(x) - leaky(-x)) / (1 + c).
     """
     policy = Policy(expert.observation_dim, expert.action_dim, expert.discrete, hidden, expert.activation)
@@ -155,10 +155,10 @@ def embed(expert: Policy, hidden: tuple[int, ...]) -> Policy:
 
 
 class Replay:
-    """The physics alone over a batch that a policy sampled: its states and its raw actions.
+    """The physics alone, with the states and the actions of a batch that a policy sampled.
 
-    Each environment is stepped through all of its actions before the next one, which is kinder to the caches than
-    stepping them in turn: the limit is the fastest that the physics can do.
+    Each environment is stepped through all of its actions before the next one. This uses the caches better than
+    stepping environments in turn, so it is the fastest that the physics can be.
     """
 
     def __init__(self, task: Task, policy: Policy, batch: int, threads: int) -> None:
@@ -168,7 +168,7 @@ class Replay:
         ]
 
     def run(self) -> int:
-        """Step through the batch, one thread per part; return the steps made."""
+        """Step through the batch, with one thread per part; return the number of steps."""
         if len(self._parts) == 1:
             return self._parts[0].run()
         with ThreadPoolExecutor(len(self._parts)) as executor:
@@ -176,7 +176,7 @@ class Replay:
 
 
 class _Recording:
-    """One thread's part: actions, and the states that episodes started from."""
+    """The part of one thread: actions, and the initial states of episodes."""
 
     def __init__(self, environment: str, sampler: Sampler, pairs: int, policy: Policy) -> None:
         self._physics: Any = sampler.simulator.physics
@@ -190,7 +190,7 @@ class _Recording:
             self._datas = [mujoco.MjData(self._model) for _ in range(self._physics.num_envs)]
 
     def _record(self, sampler: Sampler, policy: Policy, pairs: int) -> Batch:
-        """Sample a batch, noting where and how episodes started."""
+        """Sample a batch, and store when and in which state episodes start."""
         physics = self._physics
         if not self._mujoco:
             return sampler.sample(policy, pairs)
@@ -214,7 +214,7 @@ class _Recording:
         return batch
 
     def run(self) -> int:
-        """Step through the actions; return the steps made."""
+        """Step through the actions; return the number of steps."""
         physics = self._physics
         if not self._mujoco:
             generator = stream(0, "bench")

@@ -11,12 +11,12 @@ import sys
 import click
 
 from gailbench import __version__
-from gailbench.commands import bench, config, demos, expert, report, run, show, tasks
+from gailbench.commands import bench, config, demos, expert, report, run, show, tasks, video
 from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED, prepare_streams, say
 from gailbench.plumbing.errors import GailbenchError, first_line
 
 EXIT_CODES = """\b
-Exit codes: 0 all asked for is done; 1 an error, named in one line; 2 wrong usage;
+Exit codes: 0 success; 1 an error, named in one line; 2 wrong usage;
 3 finished, but some runs failed; 130 interrupted after saving."""
 
 
@@ -39,17 +39,18 @@ for _command in (
     run.run,
     report.report,
     show.show,
+    video.video,
     config.config,
     bench.bench,
 ):
     cli.add_command(_command)
 
 
-# Limits of the machine that a command may reach, and what helps.
+# Errors of the operating system when the machine's limits are reached, and what to do.
 _OF_MACHINES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n), or give fewer --jobs",
-    errno.ENFILE: "other programs have opened too many",
-    errno.EAGAIN: "no further process may be started: raise the limit (ulimit -u), or give fewer --jobs",
+    errno.ENFILE: "close other programs, or raise the system's limit of open files",
+    errno.EAGAIN: "no more processes may be started: raise the limit (ulimit -u), or give fewer --jobs",
     errno.ENOMEM: "not enough memory: give fewer --jobs",
 }
 
@@ -58,22 +59,24 @@ def main() -> None:
     """The console script: every expected error becomes one line on stderr and its exit code."""
     prepare_streams()
     if importlib.util.find_spec("fcntl") is None:
-        say(f"gailbench: runs on Linux and macOS, not on {platform.system()}; on Windows it runs in WSL")
+        say(f"gailbench: runs on Linux and macOS, not on {platform.system()}; on Windows use WSL")
         sys.exit(EXIT_ERROR)
-    # NumPy's matrix library reads this once; runs are one thread each, and small products gain nothing from more.
+    # NumPy's matrix library reads this once, when it is loaded. A run uses one thread: small matrix products gain
+    # nothing from more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if "video" not in sys.argv[1:2]:
-        # Nothing is rendered; with a value of the user's MuJoCo would look for a library that may not be there.
-        os.environ["MUJOCO_GL"] = "disabled"
+    # If the user has set MUJOCO_GL, importing MuJoCo loads that OpenGL library, which may be missing. Only
+    # `gailbench video` renders; it gets the user's value through click's context object.
+    opengl = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disabled"
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, obj=opengl)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-        message = error.format_message().replace("\n\t", " ")  # as click lists choices
+        message = error.format_message().replace("\n\t", " ")  # click puts each choice on a line of its own
         say(f"gailbench: {message}{where}")
         sys.exit(error.exit_code)
     except click.ClickException as error:
@@ -100,14 +103,14 @@ def main() -> None:
         say(f"gailbench: cannot load a library ({first_line(error)}); memory is limited, or the installation is broken")
         sys.exit(EXIT_ERROR)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # as PyTorch says it
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # PyTorch's words
             raise
-        say(f"gailbench: not enough memory ({first_line(error)}); ask for less, or raise the limit (ulimit -v)")
+        say(f"gailbench: not enough memory ({first_line(error)}); give smaller values, or raise the limit (ulimit -v)")
         sys.exit(EXIT_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _leave_quietly() -> None:
-    """End with an error where standard output is of no use any more: Python would try to flush it once more."""
+    """Exit with an error when standard output is closed. Python would otherwise try to flush it again and fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(EXIT_ERROR)

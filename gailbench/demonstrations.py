@@ -1,6 +1,6 @@
-"""Demonstrations: whole trajectories of an expert, stored with their true rewards, subsampled when loaded.
+"""Demonstrations: whole trajectories of an expert, stored with their true rewards, and subsampled when they are used.
 
-Legend: K trajectories, M pairs of all of them, O observation, A action.
+Legend: K trajectories, M pairs in all trajectories, O and A the dimensions of observations and actions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gailbench.tasks import Task
 if TYPE_CHECKING:
     from gailbench.policy import Policy
 
-# 2: with the hash of the content. Files of format 1 have none, and are nobody's but their owner's.
+# Files of format 2 have a hash of the content. Files of format 1 do not, and count as a user's own demonstrations.
 FORMAT = 2
 FORMATS = (1, FORMAT)
 
@@ -40,7 +40,7 @@ _ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
 )
 
 
-# What is no part of the content.
+# Fields that are not part of the hashed content.
 _LABELS = ("task", "num_actions", "expert_sha256", "seed", "stated_sha256")
 _MEMBERS = {"format", "sha256", "task", "num_actions", "expert_sha256", "seed", "observations", "actions", "rewards"}
 _MEMBERS |= {"lengths", "terminated", "truncated", "final_observations", "offsets"}
@@ -50,12 +50,12 @@ _TYPES |= {"truncated": np.bool_, "final_observations": np.float32, "offsets": n
 
 @dataclass(frozen=True)
 class Pairs:
-    """State-action pairs of an expert, what imitation learns from.
+    """State-action pairs of an expert, from which imitation learns.
 
     Attributes:
         observations: (M, O) float32.
         actions: (M, A) float32, or (M,) int64 if discrete.
-        num_actions: A; for discrete actions their number.
+        num_actions: A; for discrete actions the number of actions.
         discrete: Whether actions are discrete.
     """
 
@@ -73,19 +73,19 @@ class Demonstrations:
     """K whole trajectories, one after the other.
 
     Attributes:
-        task: The task's short name.
-        num_actions: A; for discrete actions their number.
-        expert_sha256: Hash of the expert's file, empty where unknown.
-        seed: Of the sampling, -1 where unknown.
+        task: Name of the task.
+        num_actions: A; for discrete actions the number of actions.
+        expert_sha256: Hash of the expert's file, empty if unknown.
+        seed: Seed of the sampling, -1 if unknown.
         observations: (M, O) float32.
         actions: (M, A) float32, or (M,) int64 if discrete.
-        rewards: (M,) float64, the environment's.
-        lengths: (K,) int64, M in all.
-        terminated: (K,) bool, the trajectory ended by the task's own rule.
-        truncated: (K,) bool, it reached the time limit.
-        final_observations: (K, O) float32, what the last action led to.
-        offsets: (K,) int64, the first pair that a subsample keeps, in [0, k): fixed once for all runs and sizes.
-        stated_sha256: The hash that the file says its content has, empty where it says none.
+        rewards: (M,) float64, the environment's rewards.
+        lengths: (K,) int64, lengths of the trajectories; their sum is M.
+        terminated: (K,) bool, whether the environment ended the trajectory.
+        truncated: (K,) bool, whether the trajectory reached the time limit.
+        final_observations: (K, O) float32, the observations after the last actions.
+        offsets: (K,) int64, the first pair that subsampling keeps, in [0, k). They are the same for all runs and sizes.
+        stated_sha256: The hash of the content that the file states; empty if it states none.
     """
 
     task: str
@@ -104,12 +104,12 @@ class Demonstrations:
 
     @property
     def genuine(self) -> bool:
-        """Whether the content is what `sample` wrote: labels alone would say so of an edited file too."""
+        """Whether the content is unchanged since `sample` wrote it, by its hash."""
         return self.stated_sha256 == self.sha256()
 
     @property
     def trajectories(self) -> int:
-        """K."""
+        """K, the number of trajectories."""
         return len(self.lengths)
 
     @property
@@ -118,35 +118,35 @@ class Demonstrations:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(K,) index of each trajectory's first pair."""
+        """The index of each trajectory's first pair, (K,)."""
         return np.cumsum(self.lengths) - self.lengths
 
     @property
     def returns(self) -> NDArray[np.float64]:
-        """(K,) true returns."""
+        """The true returns, (K,)."""
         return np.add.reduceat(self.rewards, self.starts)
 
     @property
     def times(self) -> NDArray[np.int64]:
-        """(M,) steps taken in the trajectory before each pair."""
+        """The number of earlier steps in the trajectory for each pair, (M,)."""
         return np.arange(len(self.rewards)) - np.repeat(self.starts, self.lengths)
 
     @property
     def next_observations(self) -> NDArray[np.float32]:
-        """(M, O) what each action led to."""
+        """The observations after the actions, (M, O)."""
         following = np.concatenate((self.observations[1:], self.final_observations[-1:]))
         following[self.starts + self.lengths - 1] = self.final_observations
         return following
 
     @property
     def ends(self) -> NDArray[np.bool_]:
-        """(M,) whether the trajectory ended by the task's own rule with this pair."""
+        """Whether the environment ended the trajectory with this pair, (M,)."""
         ends = np.zeros(len(self.rewards), dtype=bool)
         ends[self.starts + self.lengths - 1] = self.terminated
         return ends
 
     def subset(self, trajectories: int, keep_every: int) -> Pairs:
-        """Return every `keep_every`-th pair, from its fixed offset, of the first `trajectories` ones.
+        """Return every `keep_every`-th pair of the first `trajectories` trajectories, starting at their offsets.
 
         Raises:
             GailbenchError: There are fewer trajectories.
@@ -155,7 +155,7 @@ class Demonstrations:
         return Pairs(self.observations[rows], self.actions[rows], self.num_actions, self.discrete)
 
     def kept(self, trajectories: int, keep_every: int) -> NDArray[np.int64]:
-        """Return which of the M pairs `subset` keeps, in their order.
+        """Return the indices of the pairs that `subset` keeps, in their order.
 
         Raises:
             GailbenchError: There are fewer trajectories.
@@ -179,13 +179,13 @@ class Demonstrations:
         )
         if not len(rows):
             raise GailbenchError(
-                f"keeping every {keep_every}th pair leaves nothing of the first {trajectories} trajectories "
+                f"keeping every {keep_every}th pair leaves no pair of the first {trajectories} trajectories "
                 f"of '{self.task}'; use longer or more trajectories"
             )
         return rows
 
     def sha256(self) -> str:
-        """Hash of the content that learning and evaluation depend on, the same however it is stored."""
+        """Return the hash of the content that learning depends on. It does not depend on how the file is stored."""
         return self._sha256
 
     @cached_property
@@ -193,12 +193,12 @@ class Demonstrations:
         digest = hashlib.sha256()
         for field in fields(self):
             if field.name not in _LABELS:
-                # Not as one bytes object: humanoid's would be two copies of 330 MB.
+                # A view, since bytes would need two copies of 330 MB for humanoid.
                 digest.update(np.ascontiguousarray(getattr(self, field.name)).ravel().view(np.uint8).data)
         return digest.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write to an .npz file without pickle, whole or not at all.
+        """Write to an .npz file without pickle, completely or not at all.
 
         Raises:
             GailbenchError: The file cannot be written.
@@ -215,14 +215,14 @@ class Demonstrations:
 
 
 def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, seed: int) -> Demonstrations:
-    """Sample whole trajectories of the stochastic policy, and the offsets that subsampling will use."""
+    """Sample whole trajectories of the stochastic policy, and draw the offsets for subsampling."""
     from gailbench.sampling import Sampler  # imports torch, which reading demonstrations does not need
 
     sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
     batch = sampler.sample_each(policy)
 
     def joined(values: NDArray[Any]) -> NDArray[Any]:
-        """Environment by environment, so trajectory by trajectory."""
+        """Return values with one environment, and so one trajectory, after the other."""
         return values.swapaxes(0, 1)[batch.valid.T]
 
     last = (batch.lengths - 1, np.arange(trajectories))
@@ -246,18 +246,19 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
 
 
 def read(path: Path) -> Demonstrations:
-    """Read and check a file that `Demonstrations.write` made.
+    """Read and check a file that `Demonstrations.write` wrote.
 
     Raises:
-        GailbenchError: The file is missing, truncated, foreign, inconsistent or holds non-finite numbers.
+        GailbenchError: The file is missing, truncated, of another format, inconsistent, or holds numbers that are not
+            finite.
     """
     if not path.exists():
         raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them")
     with open_archive(path) as archive:
         if "obs" in archive.names and "observations" not in archive.names:
             raise GailbenchError(
-                f"{path} holds demonstrations of another project ({', '.join(sorted(archive.names))}); "
-                "'gailbench demos import' reads them"
+                f"{path} holds demonstrations in the format of another program ({', '.join(sorted(archive.names))}); "
+                "'gailbench demos import' converts them"
             )
         content = {name: archive.read(name, "fiubU") for name in archive.names & _MEMBERS}
     missing = {"format", *(f.name for f in fields(Demonstrations) if f.name != "stated_sha256")} - set(content)
@@ -282,7 +283,7 @@ def read(path: Path) -> Demonstrations:
 
 
 def _typed(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The arrays in the types and the byte order that everything computes in, so that equal numbers have one hash."""
+    """Return the arrays in our dtypes and byte order, so that equal numbers have equal hashes."""
     actions = np.int64 if arrays["actions"].ndim == 1 else np.float32
     return {
         name: np.ascontiguousarray(values, dtype=_TYPES.get(name, actions)).astype(
@@ -296,7 +297,7 @@ def check(demonstrations: Demonstrations) -> None:
     """Check shapes and numbers.
 
     Raises:
-        ValueError: What is wrong, where, and what was expected.
+        ValueError: Something is wrong. The message says what, where, and what was expected.
     """
     d = demonstrations
     for name, kinds, axes in _ARRAYS:
@@ -311,7 +312,7 @@ def check(demonstrations: Demonstrations) -> None:
     if not len(d.lengths):
         raise ValueError("there is no trajectory")
     pairs, trajectories = len(d.observations), len(d.lengths)
-    total = sum(int(length) for length in d.lengths.tolist())  # in NumPy the sum might wrap around
+    total = sum(int(length) for length in d.lengths.tolist())  # in NumPy the sum could wrap around
     if (d.lengths < 1).any() or total != pairs:
         raise ValueError(f"lengths sum to {total}, but there are {pairs} observations")
     for name, expected in (
@@ -329,13 +330,13 @@ def check(demonstrations: Demonstrations) -> None:
             f"final_observations have {d.final_observations.shape[1:]} numbers, observations {d.observations.shape[1:]}"
         )
     for name in ("observations", "actions", "rewards", "final_observations"):
-        # In the type that they are used in: 1e39 is infinite there.
+        # Checked in the dtype in which they are used: 1e39 is infinite in float32.
         with np.errstate(over="ignore"):
             finite = np.isfinite(getattr(d, name).astype(np.float64 if name == "rewards" else np.float32, copy=False))
         if not finite.all():
             row = int(np.argwhere(~finite)[0][0])
-            raise ValueError(f"{name} holds a number in row {row} that is not finite, or too large for float32")
+            raise ValueError(f"{name} holds a number in row {row} that is not finite or too large for float32")
     if d.discrete and not ((d.actions >= 0) & (d.actions < d.num_actions)).all():
-        raise ValueError(f"actions must lie in 0 to {d.num_actions - 1}")
+        raise ValueError(f"actions must be from 0 to {d.num_actions - 1}")
     if not d.discrete and d.actions.shape[1] != d.num_actions:
         raise ValueError(f"actions have {d.actions.shape[1]} numbers, expected {d.num_actions}")

@@ -1,4 +1,4 @@
-"""The one kind of network, and the running standardizer of its inputs.
+"""The multilayer perceptron, its derivatives, Adam, and the running standardizer of inputs.
 
 Legend: B rows, I inputs, O outputs, P parameters.
 """
@@ -18,17 +18,18 @@ from torch import Tensor, nn
 from gailbench.plumbing.state import State
 
 Activation = Literal["tanh", "leaky_relu"]
-Array = NDArray[Any]  # of floats, float32 but in tests
+Array = NDArray[Any]  # floats: float32, except in tests
 LEAKY_SLOPE = 0.01
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron, float32: hidden weights Glorot-uniform, biases and the whole output layer zero.
+    """A multilayer perceptron in float32. Initially hidden weights are Glorot-uniform; biases and the output layer are
+    0.
 
     Args:
-        sizes: Inputs, hidden widths and outputs, say (11, 100, 100, 3).
-        activation: Of the hidden layers.
-        generator: Draws the hidden weights; None leaves them zero, to be loaded.
+        sizes: Numbers of inputs, hidden units per layer, and outputs, such as (11, 100, 100, 3).
+        activation: Activation of the hidden layers.
+        generator: Draws the hidden weights. With None they are zero, to be loaded later.
     """
 
     def __init__(self, sizes: Sequence[int], activation: Activation, generator: np.random.Generator | None) -> None:
@@ -44,11 +45,11 @@ class MLP(nn.Module):
                 weight[:] = generator.uniform(-bound, bound, (inputs, outputs))
             self.weights.append(nn.Parameter(torch.from_numpy(weight)))
             self.biases.append(nn.Parameter(torch.zeros(outputs)))
-        # Walking a ParameterList takes longer than a small matrix product.
+        # A list, since iterating over a ParameterList takes longer than a small matrix product.
         self._layers = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I) -> (B, O), differentiable."""
+        """Return outputs (B, O) of inputs (B, I), differentiable by PyTorch. Tests compare the other passes with it."""
         for weight, bias in self._layers[:-1]:
             x = torch.addmm(bias, x, weight)
             x = torch.tanh(x) if self.activation == "tanh" else nn.functional.leaky_relu(x, LEAKY_SLOPE)
@@ -56,26 +57,26 @@ class MLP(nn.Module):
         return torch.addmm(bias, x, weight)
 
     def numpy_forward(self) -> Callable[[Array], Array]:
-        """Return (B, I) -> (B, O) in NumPy, at the present parameters.
+        """Return a function (B, I) -> (B, O) in NumPy, with the current parameters.
 
-        PyTorch's cost per call is several times higher, and so is that of its tanh.
+        PyTorch's fixed cost per call is several times higher, and so is the cost of its tanh.
         """
         layers = self._numpy_layers()
         return lambda x: _forward(layers, self.activation, x)[-1]
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """(B, I) -> (B, O) for many rows, without a graph."""
+        """Return outputs (B, O) of many inputs (B, I), without PyTorch's graph."""
         forward, rows = self.numpy_forward(), x.numpy()
         return torch.from_numpy(np.concatenate([forward(rows[block]) for block in row_blocks(len(rows))]))
 
     def linearize(self, x: Tensor) -> Linearization:
-        """Return the network's Jacobian at rows x (B, I), as a pair of products."""
+        """Return the network's Jacobian at inputs x (B, I)."""
         layers = self._numpy_layers()
         *inputs, output = _forward(layers, self.activation, x.numpy())
         return Linearization([weight for weight, _ in layers], inputs, self.activation, output)
 
     def _numpy_layers(self) -> list[tuple[Array, Array]]:
-        """Weights and biases, as views."""
+        """Return weights and biases as NumPy views."""
         return [(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in self._layers]
 
 
@@ -95,32 +96,32 @@ def _forward(layers: list[tuple[Array, Array]], activation: Activation, x: Array
 
 
 class Linearization:
-    """An MLP's Jacobian J (B x O, P) at fixed rows and parameters: the products J v and J^T u.
+    """The Jacobian J (B x O, P) of an MLP at fixed inputs and parameters. It gives the products J v and J^T u.
 
-    Vectors over parameters are ordered as `flatten(network.parameters())`: all weights, then all biases.
+    Vectors of parameters have the order of `flatten(network.parameters())`: all weights, then all biases.
 
     Attributes:
-        output: The network's output at the rows, (B, O).
+        output: The network's output (B, O).
     """
 
     def __init__(self, weights: list[Array], inputs: list[Array], activation: Activation, output: Array) -> None:
         self._weights, self._inputs = weights, inputs
         self.output = torch.from_numpy(output)
-        # Derivatives of the activations; a leaky ReLU keeps the sign, so its result tells its slope.
+        # Derivatives of the activations. A leaky ReLU keeps the sign, so its slope follows from its result.
         if activation == "tanh":
             self._slopes = [1 - activated * activated for activated in inputs[1:]]
         else:
             self._slopes = [np.where(z > 0, z.dtype.type(1), z.dtype.type(LEAKY_SLOPE)) for z in inputs[1:]]
-        self._ones = np.ones(len(output), dtype=output.dtype)  # a product with it sums faster than sum()
+        self._ones = np.ones(len(output), dtype=output.dtype)  # a product with ones is faster than sum()
 
     def jvp(self, v: Tensor) -> Tensor:
-        """J v: the change (B, O) of the output along parameters v (P,)."""
+        """Return J v: the change (B, O) of the output along v (P,)."""
         sizes = [w.size for w in self._weights] + [w.shape[1] for w in self._weights]
         parts = np.split(v.numpy(), np.cumsum(sizes)[:-1])
         weights, biases = parts[: len(self._weights)], parts[len(self._weights) :]
 
         def own(layer: int) -> Array:
-            """What the layer's own parameters change in its result."""
+            """Return the change of the layer's result by the change of its own parameters."""
             change: Array = self._inputs[layer] @ weights[layer].reshape(self._weights[layer].shape)
             change += biases[layer]
             return change
@@ -133,7 +134,7 @@ class Linearization:
         return torch.from_numpy(tangent)
 
     def vjp(self, u: Tensor) -> Tensor:
-        """J^T u: the gradient (P,) of sum(u * output) for u (B, O)."""
+        """Return J^T u: the gradient (P,) of sum(u * output), for u (B, O)."""
         back = u.numpy()
         weights: list[Array] = []
         biases: list[Array] = []
@@ -147,8 +148,8 @@ class Linearization:
 
 
 def row_blocks(count: int, size: int = 4096) -> list[slice]:
-    """Cut `count` rows into equal blocks of at most `size`: a block's activations stay in a core's cache, and its
-    buffers are used again where those of a whole batch would be fetched anew from the system each time."""
+    """Divide `count` rows into equal blocks of at most `size` rows. The activations of a block stay in a core's cache,
+    and its memory is reused for the next block instead of being allocated anew by the system."""
     edges = np.linspace(0, count, -(-count // size) + 1).astype(int).tolist()
     return [slice(start, end) for start, end in pairwise(edges)]
 
@@ -159,16 +160,17 @@ def objective_gradient(
     objective: Callable[[Tensor, slice], Tensor],
     free: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate an objective that is a sum over rows.
+    """Compute the gradient of an objective that is a sum over rows.
 
     Args:
         network: The network.
-        x: Its inputs, (B, I).
-        objective: (outputs of a block of rows, which rows) -> that block's part of the objective.
-        free: Parameters besides the network's that the objective depends on.
+        x: Inputs (B, I).
+        objective: Function of the outputs of a block of rows and of the slice of these rows; returns the block's part
+            of the objective.
+        free: Parameters besides the network's on which the objective depends.
 
     Returns:
-        The gradient by the network's parameters, then by the free ones, (P,); and the outputs, (B, O).
+        The gradient (P,) with respect to the network's parameters and then the free ones; and the outputs (B, O).
     """
     gradient: Tensor | None = None
     outputs = []
@@ -184,7 +186,7 @@ def objective_gradient(
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
-    """Return all entries in one vector (P,), detached."""
+    """Return all entries of tensors in one vector (P,), detached."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
@@ -199,13 +201,14 @@ def assign(parameters: Iterable[Tensor], values: Tensor) -> None:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, Algorithm 1) on parameters as one vector (P,).
+    """Adam (Kingma & Ba 2015, Algorithm 1), with all parameters in one vector (P,).
 
-    It steps as `torch.optim.Adam` does, whose first step imports a compiler for 1.4 seconds.
+    It takes the same steps as `torch.optim.Adam`. The first step of that class imports a compiler, which takes 1.4
+    seconds.
 
     Args:
-        parameters: Stepped in place.
-        learning_rate: See there.
+        parameters: The parameters, changed in place.
+        learning_rate: Learning rate.
     """
 
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -217,7 +220,7 @@ class Adam:
         self._second = np.zeros_like(self._first)
 
     def step(self, gradient: Tensor) -> None:
-        """Step against the gradient (P,), ordered as the parameters."""
+        """Take a step against the gradient (P,), which has the order of the parameters."""
         g = gradient.numpy()
         self._steps += 1
         self._first += (1 - self.BETA1) * (g - self._first)
@@ -227,23 +230,23 @@ class Adam:
         assign(self._parameters, flatten(self._parameters) - torch.from_numpy(step))
 
     def state(self) -> State:
-        """Return everything the next step depends on."""
+        """Return everything that the next step depends on."""
         return {"steps": np.array([self._steps]), "first": self._first.copy(), "second": self._second.copy()}
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a value of `state`."""
         self._steps = int(state["steps"][0])
         self._first, self._second = state["first"].copy(), state["second"].copy()
 
 
 class Standardizer:
-    """Running standardization (x - mean) / (std + 1e-6) over all rows ever fed, never clipped.
+    """Running standardization (x - mean) / (std + 1e-6) by the statistics of all rows so far. Results are not clipped.
 
-    Sums are kept in float64 and relative to the first row seen, so an input that never changes has a deviation
-    of exactly 0. Before any row it is the identity.
+    Sums are kept in float64 and relative to the first row, so an input that never changes has a standard deviation of
+    exactly 0. Before the first row it is the identity.
 
     Attributes:
-        count: Rows seen (weights summed).
+        count: Number of rows so far, or the sum of their weights.
     """
 
     EPSILON = 1e-6
@@ -258,12 +261,12 @@ class Standardizer:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(dim,)"""
+        """The mean, (dim,)."""
         return self._shift + self._sum / max(self.count, 1.0)
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """(dim,), the population standard deviation."""
+        """The population standard deviation, (dim,)."""
         if not self.count:
             return np.ones(self.dim)
         mean = self._sum / self.count
@@ -273,7 +276,7 @@ class Standardizer:
         """Add rows (B, dim), each counted once or `weights` (B,) times."""
         if not self.count and len(rows):
             self._shift = rows[0].astype(np.float64)
-        # Blocks bound the memory that the float64 copy of a large batch takes.
+        # Blocks limit the memory of the float64 copy of a large batch.
         for start in range(0, len(rows), 8192):
             x = rows[start : start + 8192] - self._shift
             if weights is None:
@@ -291,17 +294,17 @@ class Standardizer:
         self._scale32 = (1.0 / (self.std + (self.EPSILON if self.count else 0.0))).astype(np.float32)
 
     def __call__(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(..., dim) -> standardized float32 rows of the same shape."""
+        """Return rows (..., dim) standardized, in float32."""
         x = np.subtract(rows, self._mean32, dtype=np.float32)
         x *= self._scale32
         return x
 
     def invert(self, standardized: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., dim) standardized values -> values."""
+        """Return the values (..., dim) of standardized values (..., dim)."""
         return standardized * (self.std + (self.EPSILON if self.count else 0.0)) + self.mean
 
     def state(self) -> State:
-        """Return all it is made of."""
+        """Return the count and the sums, by name."""
         return {
             "count": np.array([self.count]),
             "shift": self._shift.copy(),
@@ -310,7 +313,7 @@ class Standardizer:
         }
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a value of `state`."""
         self.count = float(state["count"][0])
         self._shift = np.array(state["shift"], dtype=np.float64)
         self._sum = np.array(state["sum"], dtype=np.float64)

@@ -1,9 +1,9 @@
-"""Stochastic policies: a network on standardized observations, and the distribution of actions on its output.
+"""Stochastic policies: a network on standardized observations, and a distribution of actions given its output.
 
-Gaussian: the network gives the mean, the log standard deviation is a free parameter per action. Softmax: the
-network gives one logit per action. Actions are raw samples: nothing is clipped or squashed.
+Gaussian: the network gives the mean; the log standard deviation is a free parameter per action. Softmax: the network
+gives one logit per action. Actions are neither clipped nor squashed.
 
-Legend: B rows, O observation, A action (discrete: number of actions).
+Legend: B rows, P parameters, O dimension of observations, A dimension of actions (discrete: number of actions).
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ Actor = Callable[
 
 
 class Distribution(Protocol):
-    """Maths of a family of action distributions; `output` is the network's output (B, A), `free` its free
-    parameters besides the network."""
+    """The formulas of a family of action distributions. `output` (B, A) is the network's output. `free` are the
+    parameters besides the network's."""
 
     def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
-        """log pi(a|s), (B,)."""
+        """Return log pi(a|s), (B,)."""
 
     def kl(self, old_output: Tensor, old_free: Tensor, output: Tensor, free: Tensor) -> Tensor:
-        """KL(old || new) of each row, (B,)."""
+        """Return KL(old || new) of each row, (B,)."""
 
     def entropy(self, output: Tensor, free: Tensor) -> Tensor:
-        """Entropy of each row, (B,)."""
+        """Return the entropy of each row, (B,)."""
 
     def fisher(self, output: Tensor, free: Tensor, direction: Tensor) -> Tensor:
-        """Fisher information of each row's output, applied to a change of outputs (B, A) -> (B, A)."""
+        """Return the product (B, A) of the Fisher information of each row's output and a change of outputs (B, A)."""
 
     def fisher_free(self, free: Tensor, direction: Tensor) -> Tensor:
-        """Fisher information of the free parameters, applied to a change of them."""
+        """Return the product of the Fisher information of the free parameters and a change of them."""
 
     def sample(
         self, output: NDArray[np.float32], free: NDArray[np.float32], noise: NDArray[np.float32]
     ) -> NDArray[Any]:
-        """Turn noise from `noise` into actions."""
+        """Return actions, computed from noise that `noise` drew."""
 
     def noise(self, generator: np.random.Generator, shape: tuple[int, ...], action_dim: int) -> NDArray[Any]:
-        """Draw what `sample` needs for rows of that shape."""
+        """Draw the noise that `sample` needs, for rows of a given shape."""
 
     def mode(self, output: NDArray[np.float32]) -> NDArray[Any]:
-        """The most probable actions."""
+        """Return the most probable actions."""
 
 
 class Gaussian:
-    """Independent normals: mean = output, log standard deviation = free (A,)."""
+    """Independent normal distributions: mean = output, log standard deviation = free (A,)."""
 
     def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         z = (actions - output) * torch.exp(-free)
@@ -98,7 +98,7 @@ class Gaussian:
 
 
 class Softmax:
-    """Categorical: logits = output; no free parameters."""
+    """Categorical distribution: logits = output; no free parameters."""
 
     def log_probability(self, output: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         return torch.log_softmax(output, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
@@ -121,7 +121,7 @@ class Softmax:
     def sample(
         self, output: NDArray[np.float32], free: NDArray[np.float32], noise: NDArray[np.float32]
     ) -> NDArray[np.int64]:
-        # Inverse of the distribution function; scaling by its last value instead of normalizing saves a division.
+        # Inverse of the distribution function. Scaling the noise by the last value saves normalizing.
         cumulative = np.cumsum(np.exp(output - output.max(-1, keepdims=True)), axis=-1)
         return (noise[..., None] * cumulative[..., -1:] >= cumulative[..., :-1]).sum(-1)
 
@@ -137,11 +137,11 @@ class Policy(nn.Module):
 
     Args:
         observation_dim: O.
-        action_dim: A; for discrete actions their number.
-        discrete: Softmax if true, else Gaussian.
-        hidden: Hidden widths.
-        activation: Of the hidden layers.
-        generator: Draws the initial weights; None leaves them zero, to be loaded.
+        action_dim: A; for discrete actions the number of actions.
+        discrete: Softmax if true, otherwise Gaussian.
+        hidden: Widths of the hidden layers.
+        activation: Activation of the hidden layers.
+        generator: Draws the initial weights. With None they are zero, to be loaded later.
     """
 
     def __init__(
@@ -162,20 +162,20 @@ class Policy(nn.Module):
         self.standardizer = Standardizer(observation_dim)
 
     def ordered_parameters(self) -> list[Tensor]:
-        """Network first (as `Linearization` orders it), free parameters last."""
+        """Return the network's parameters (in the order of `Linearization`), then the free parameters."""
         return [*self.network.parameters(), self.log_std]
 
     def vector(self) -> Tensor:
-        """All parameters, (P,)."""
+        """Return all parameters in one vector (P,)."""
         return flatten(self.ordered_parameters())
 
     def output(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Means or logits (B, A) at observations (B, O)."""
+        """Return the means or logits (B, A) at observations (B, O)."""
         return self.network.numpy_forward()(self.standardizer(observations))
 
     def actor(self) -> Actor:
-        """Return a function (observations (B, O), noise) -> (actions, outputs) of the policy as it now is; without
-        noise the actions are the most probable ones."""
+        """Return a function (observations (B, O), noise) -> (actions, outputs) with the current parameters. If noise is
+        None, the actions are the most probable ones."""
         forward, standardize, distribution = self.network.numpy_forward(), self.standardizer, self.distribution
         free = self.log_std.detach().numpy()
 
@@ -197,16 +197,18 @@ class Policy(nn.Module):
         deterministic: bool = True,
         generator: np.random.Generator | None = None,
     ) -> tuple[Any, None]:
-        """Act on one observation (O,) or several (B, O); return the action or actions, and None, as Stable-Baselines.
+        """Return the action for one observation (O,), or the actions for several (B, O), and None. This is the
+        interface of Stable-Baselines.
 
         Args:
-            observation: As the environment gives it.
-            state, episode_start: Not used; policies have no memory.
-            deterministic: Take the most probable action; else draw one.
-            generator: Draws it; by default a fresh one each time.
+            observation: The observation, as the environment gives it.
+            state: Not used, since policies have no memory.
+            episode_start: Not used.
+            deterministic: Whether to take the most probable action instead of a sample.
+            generator: Draws the sample; by default a new generator for each call.
 
         Raises:
-            ValueError: The observation has another number of entries.
+            ValueError: The observation has a wrong number of entries.
         """
         rows = np.asarray(observation, dtype=np.float32)
         if rows.shape[-1:] != (self.observation_dim,) or rows.ndim > 2:
@@ -221,16 +223,16 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def mean_entropy(self, output: NDArray[np.float32]) -> float:
-        """Mean entropy of the action distributions that the outputs (B, A) stand for."""
+        """Return the mean entropy of the action distributions with the network's outputs (B, A)."""
         return float(self.distribution.entropy(torch.from_numpy(output), self.log_std).mean())
 
     @property
     def finite(self) -> bool:
-        """Whether all it is made of are finite numbers."""
+        """Whether all parameters and all numbers of the standardizer are finite."""
         return all(bool(np.isfinite(values).all()) for values in self.state().values())
 
     def configuration(self) -> dict[str, Any]:
-        """What `Policy(**configuration)` needs to be made again."""
+        """Return the arguments with which `Policy` makes a policy of the same form."""
         return {
             "observation_dim": self.observation_dim,
             "action_dim": self.action_dim,
@@ -240,17 +242,17 @@ class Policy(nn.Module):
         }
 
     def state(self) -> State:
-        """Parameters and standardizer, by name."""
+        """Return the parameters and the standardizer, by name."""
         parameters = {name: p.detach().numpy().copy() for name, p in self.named_parameters()}
         return {**parameters, **join({"standardizer": self.standardizer.state()})}
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned.
+        """Continue from a value of `state`.
 
         Raises:
             KeyError: A tensor is missing.
-            ValueError: A tensor has another shape; the message names it.
+            ValueError: A tensor has a wrong shape. The message names it.
         """
         for name, parameter in self.named_parameters():
             if state[name].shape != tuple(parameter.shape):
@@ -263,7 +265,7 @@ class Policy(nn.Module):
 
 
 def policy_bytes(policy: Policy) -> bytes:
-    """Return a policy file's content: parameters, standardizer and configuration."""
+    """Return the content of a policy file: parameters, standardizer and configuration."""
     return checkpoints.to_bytes("policy", policy.state(), policy.configuration())
 
 
@@ -271,7 +273,7 @@ def read_policy(path: Path) -> Policy:
     """Read a policy file.
 
     Raises:
-        GailbenchError: The file is missing, damaged or of another shape than it says.
+        GailbenchError: The file is missing or damaged, or its tensors do not have the shapes of its configuration.
     """
     arrays, configuration = checkpoints.read(path, "policy")
     try:

@@ -1,4 +1,4 @@
-"""The formats of a report. A module of its own: the command line names them before it imports the report."""
+"""The formats of a report, in a separate module so that the command line need not import the report for its help."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sampling with a policy: batches for learning, whole episodes for demonstrations and evaluation.
 
-Legend: T steps, N environments, B = T N pairs, O observation, A action.
+Legend: T steps, N environments, B pairs of the batch, K episodes, O and A the dimensions of observations and actions.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from gailbench.tasks import Task
 
 @dataclass(frozen=True)
 class Batch:
-    """Whole episodes of N environments, side by side for T steps; axis 0 is the step. Rewards are the environment's.
+    """Whole episodes of N environments that are stepped in parallel for T steps. Axis 0 is the step.
 
-    An environment that has ended its last episode of the batch waits for the others: its entries are not `valid`,
-    and mean nothing.
+    When an environment has finished its last episode of the batch, it waits for the others. Its entries are then not
+    `valid`, and have no meaning.
 
     Attributes:
-        valid: (T, N) bool, which entries are pairs of the batch; B in all.
-        observations: (T, N, O) float32, what the actions were taken on.
-        actions: (T, N, A) float32, raw samples; discrete: (T, N) int64.
-        outputs: (T, N, A) float32, the policy's means or logits that the actions were drawn from.
-        log_probabilities: (T, N) float32, of the actions under the sampling policy.
-        rewards: (T, N) float64.
-        terminated: (T, N) bool.
-        truncated: (T, N) bool, at the time limit.
-        times: (T, N) int64, steps taken in the episode before this one.
-        end_observations: (K, O) float32, last observations of the K episodes, in the order of `done`'s true entries.
-        returns: (K,) float64, returns of the episodes, environment by environment.
-        lengths: (K,) int64, their lengths.
+        valid: (T, N) bool, which entries are pairs of the batch. B entries are true.
+        observations: (T, N, O) float32, the observations before the actions.
+        actions: (T, N, A) float32, unclipped samples; discrete: (T, N) int64.
+        outputs: (T, N, A) float32, the policy's means or logits from which the actions were drawn.
+        log_probabilities: (T, N) float32, log-probabilities of the actions under the sampling policy.
+        rewards: (T, N) float64, the environment's rewards.
+        terminated: (T, N) bool, whether the environment ended the episode.
+        truncated: (T, N) bool, whether the time limit ended the episode.
+        times: (T, N) int64, number of earlier steps in the episode.
+        end_observations: (K, O) float32, last observations of the episodes, in the order of the true entries of `done`.
+        returns: (K,) float64, returns of the episodes, one environment after the other.
+        lengths: (K,) int64, lengths of the episodes, in the same order.
     """
 
     valid: NDArray[np.bool_]
@@ -56,7 +56,7 @@ class Batch:
     lengths: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """B."""
+        """Return B, the number of pairs."""
         return self._count
 
     @cached_property
@@ -65,29 +65,29 @@ class Batch:
 
     @cached_property
     def observation_rows(self) -> NDArray[np.float32]:
-        """(B, O): the observations of the valid entries."""
+        """The observations (B, O) of the valid entries."""
         rows: NDArray[np.float32] = self.rows(self.observations)
         return rows
 
     @cached_property
     def action_rows(self) -> NDArray[Any]:
-        """(B, A) or (B,): the actions of the valid entries."""
+        """The actions (B, A) or (B,) of the valid entries."""
         return self.rows(self.actions)
 
     @cached_property
     def done(self) -> NDArray[np.bool_]:
-        """(T, N) bool: an episode ended with this pair."""
+        """(T, N) bool, whether an episode ended with this pair."""
         return (self.terminated | self.truncated) & self.valid
 
     @property
     def next_observations(self) -> NDArray[np.float32]:
-        """(T, N, O): what each action led to; at an episode's end its last observation."""
+        """The observations (T, N, O) after the actions; at the end of an episode its last observation."""
         following = np.concatenate((self.observations[1:], self.observations[:1]))
         following[self.done] = self.end_observations
         return following
 
     def episode_figures(self) -> dict[str, float]:
-        """Number, returns and lengths of the episodes."""
+        """Return the number of episodes, and the mean and standard deviation of their returns and lengths."""
         return {
             "episodes": len(self.returns),
             "return_mean": float(self.returns.mean()),
@@ -97,13 +97,13 @@ class Batch:
         }
 
     def rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(T, N, ...) -> (B, ...): the valid entries, step by step."""
+        """Return the valid entries (B, ...) of values (T, N, ...), one step after the other."""
         if len(self) == self.valid.size:
             return values.reshape(len(self), *values.shape[2:])
         return values[self.valid]
 
     def grid(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """(B, ...) -> (T, N, ...): `rows` undone, with zeros where an entry is not valid."""
+        """Return values (T, N, ...) from rows (B, ...): the inverse of `rows`, with zeros where `valid` is false."""
         if len(self) == self.valid.size:
             return rows.reshape(*self.valid.shape, *rows.shape[1:])
         values = np.zeros((*self.valid.shape, *rows.shape[1:]), dtype=rows.dtype)
@@ -112,7 +112,7 @@ class Batch:
 
 
 class Sampler:
-    """Samples whole episodes with a simulator and a stream of randomness of its own; one per thread.
+    """Samples whole episodes with its own simulator and random generator. There is one sampler per thread.
 
     Args:
         task: Environment and horizon.
@@ -126,15 +126,15 @@ class Sampler:
         self.simulator = Simulator(physics, task.horizon, generator)
 
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
-        """Sample whole episodes with the policy's samples (or modes), side by side from a common start.
+        """Sample whole episodes in parallel, with sampled actions (or with the most probable ones).
 
-        The batch is the shortest run of episodes, from the first to begin, that holds at least `pairs`. So it is
-        distributed as that of one process that samples one episode after the other until it has them.
+        The batch consists of the first episodes to begin, as few as hold at least `pairs` together. So it has the same
+        distribution as the batch of one process that samples one episode after the other until it has these pairs.
         """
         return self._sample(policy, pairs, False, deterministic)
 
     def sample_each(self, policy: Policy, deterministic: bool = False) -> Batch:
-        """Sample exactly one whole episode in each environment, so that long ones count as often as short ones."""
+        """Sample exactly one whole episode per environment, so that long and short episodes are equally likely."""
         return self._sample(policy, 1, True, deterministic)
 
     def _sample(self, policy: Policy, pairs: int, each: bool, deterministic: bool) -> Batch:
@@ -146,7 +146,7 @@ class Sampler:
                 policy.log_std,
                 torch.from_numpy(record["actions"]).flatten(0, 1),
             ).numpy()
-        # Environment by environment the valid entries are whole episodes, one after the other.
+        # With the environment as the first axis, the valid entries are whole episodes, one after the other.
         valid = record["valid"].T
         rewards = record["rewards"].T[valid]
         last = np.flatnonzero((record["terminated"] | record["truncated"]).T[valid])
@@ -161,10 +161,10 @@ class Sampler:
     def _record(self, policy: Policy, pairs: int, each: bool, deterministic: bool) -> dict[str, NDArray[Any]]:
         simulator, actor = self.simulator, policy.actor()
         num_envs, discrete, action_dim = simulator.num_envs, simulator.discrete, simulator.action_dim
-        # All environments go on until they have made the pairs; what is open then ends within a horizon.
+        # All environments go on until they have the pairs together. Open episodes then end within one horizon.
         most = -(-pairs // num_envs) + simulator.horizon
         shape = (most, num_envs)
-        numbers = np.full(shape, -1)  # of the episodes; -1: none, the environment waits
+        numbers = np.full(shape, -1)  # the number of the episode; -1 while the environment waits
         observations = np.zeros((*shape, simulator.observation_dim), dtype=np.float32)
         outputs = np.zeros((*shape, action_dim), dtype=np.float32)
         actions = np.zeros(shape, np.int64) if discrete else np.zeros((*shape, action_dim), np.float32)
@@ -176,7 +176,7 @@ class Sampler:
         simulator.restart(pairs, finish_all=each)
         t = 0
         while running := len(simulator.rows):
-            # A slice is much faster to write to than a list of all rows.
+            # Writing to a slice is much faster than writing to a list of all rows.
             at = (t, slice(None) if running == num_envs else simulator.rows)
             noise = None if deterministic else policy.distribution.noise(self.generator, (running,), action_dim)
             observations[at], times[at], numbers[at] = simulator.observations, simulator.times, simulator.numbers
@@ -206,25 +206,25 @@ class Sampler:
 def environments_for(batch: int, horizon: int) -> int:
     """Return the number of environments that sample a batch.
 
-    What lies behind the batch's end is dropped, so fewer environments lose less: one for every second horizon of
-    pairs. Not fewer than 25 where the batch holds so many horizons: what a step costs whatever their number is shared
-    by them.
+    Episodes after the end of the batch are dropped, and with fewer environments fewer are dropped. So there is one
+    environment for every two horizons of pairs. But there are at least 25 if the batch has 25 horizons, because the
+    fixed cost of a step is shared by all environments.
     """
     horizons = -(-batch // horizon)
     return min(horizons, max(25, -(-horizons // 2)))
 
 
 class SamplerPool:
-    """Samplers side by side, one thread each, that meet only when the batch is full.
+    """Samplers that work in parallel, in one thread each, and are independent within a batch.
 
     Args:
         task: Environment and horizon.
-        batch: Pairs per batch at least.
-        generators: One per thread.
+        batch: Minimum number of pairs per batch.
+        generators: Random generators, one per thread.
 
     Attributes:
-        samplers: One per thread that has environments.
-        shares: Pairs that each of them samples at least.
+        samplers: The samplers, one per thread that has environments.
+        shares: Minimum number of pairs that each sampler samples.
     """
 
     def __init__(self, task: Task, batch: int, generators: list[np.random.Generator]) -> None:
@@ -240,7 +240,7 @@ class SamplerPool:
         """Return the next batch."""
         if self._executor is None:
             return self.samplers[0].sample(policy, self.shares[0])
-        # A matrix product on several threads would wait for the other samplers' products.
+        # A matrix product with several threads would have to wait for the products of the other samplers.
         with self._libraries.limit(limits=1, user_api="blas"):
             parts = list(self._executor.map(lambda s, pairs: s.sample(policy, pairs), self.samplers, self.shares))
         return concatenate(parts)
@@ -260,7 +260,7 @@ STEPWISE = (
 
 
 def concatenate(batches: list[Batch]) -> Batch:
-    """Join batches along the environments; the shorter ones wait for the longest."""
+    """Join batches along the axis of environments. Shorter batches are padded with entries that are not valid."""
     steps = max(len(batch.valid) for batch in batches)
 
     def joined(name: str) -> NDArray[Any]:
@@ -270,7 +270,7 @@ def concatenate(batches: list[Batch]) -> Batch:
         )
 
     fields = {name: joined(name) for name in STEPWISE}
-    # Last observations are stored in the order of done's true entries, so joining environments interleaves them.
+    # Last observations are in the order of the true entries of done, so joining environments interleaves them.
     ends = np.empty((*fields["valid"].shape, batches[0].end_observations.shape[1]), dtype=np.float32)
     offset = 0
     for batch in batches:
@@ -289,9 +289,9 @@ def concatenate(batches: list[Batch]) -> Batch:
 def evaluate(
     task: Task, policy: Policy, episodes: int, generator: np.random.Generator, deterministic: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return returns and lengths (episodes,) of whole episodes with the policy's modes (or samples).
+    """Return the returns and lengths (episodes,) of whole episodes with the most probable (or sampled) actions.
 
-    Each episode has an environment of its own, so that long ones count as often as short ones.
+    Each episode has its own environment, so that long and short episodes are equally likely.
     """
     batch = Sampler(task, episodes, generator).sample_each(policy, deterministic)
     return batch.returns, batch.lengths

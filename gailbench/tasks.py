@@ -1,47 +1,49 @@
-"""Tasks: the paper's nine, whose every number stands in this table and nowhere else, and those of one's own.
+"""Tasks: the class, and finding a task by its name in the paper, by a Gymnasium id or by a TOML file.
 
-Source of the nine: Ho & Ermon (2016), Tables 1 to 3 and Appendix B, with the settings that the authors' runs used.
+All numbers of the paper's nine tasks are in `paper/tasks.csv`. They come from Ho & Ermon (2016), Tables 1 to 3 and
+Appendix B, and from the settings of the authors' runs.
 """
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from gailbench.paper import ALGORITHMS
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 from gailbench.plumbing.files import read_toml
 
 RewardSign = Literal["positive", "negative"]
 Named = tuple[tuple[str, Any], ...]
-ALGORITHMS = ("bc", "fem", "gtal", "gail")
-CONSTANT = "constant"  # a control of ours: TRPO on a constant reward, without demonstrations
 
 
 @dataclass(frozen=True)
 class Task:
-    """One imitation task and the paper's settings for it.
+    """An imitation task: an environment with settings.
 
     Attributes:
-        name: The paper's short name, as used on the command line, in folders and in tables.
+        name: Name on the command line, in folders and in tables. For the paper's tasks it is a short name.
         environment: Gymnasium id.
-        horizon: Time limit of an episode, in steps. Part of the finite-horizon problem: value 0 after it.
-        sizes: Demonstration sizes of the paper's grid, in trajectories.
-        demonstrations: Trajectories in the full set; a size is a prefix of it.
-        keep_every: Every k-th pair of a demonstrated trajectory is kept.
+        horizon: Time limit of an episode, in steps. It is part of the problem: values are 0 after it.
+        sizes: Demonstration sizes, in trajectories.
+        demonstrations: Number of trajectories in the full set. A size N is its first N trajectories.
+        keep_every: k; every k-th pair of a demonstrated trajectory is kept.
         batch: State-action pairs per iteration.
-        iterations: Iterations of GAIL, FEM and GTAL.
+        iterations: Number of iterations of GAIL, FEM and GTAL.
         bc_steps: Gradient steps of behavioral cloning.
         bc_validate_every: Gradient steps between two validations of behavioral cloning.
-        reward_sign: "positive" where episodes end early on failure, "negative" where they end on success.
-        training_runs: Training runs behind each of the paper's cells.
-        algorithms: Columns of the paper's table.
-        entropy_weights: GAIL's policy entropy weights (lambda) in the paper's table.
+        reward_sign: "positive" if episodes end early on failure, "negative" if they end early on success.
+        training_runs: Number of training runs behind each of the paper's cells; 0 for other tasks.
+        algorithms: Names of algorithms; for the paper's tasks, those in its table.
+        entropy_weights: GAIL's weights of the policy's entropy (lambda); for the paper's tasks, those in its table.
         kwargs: Keyword arguments of `gymnasium.make`, as (name, value).
         settings: Settings that differ from the algorithms' defaults, as (name, value): ("gail.learning_rate", 0.003).
-        expert: Settings of its expert's training, as (name, value); see `gailbench.experts.recipes.Recipe`.
+        expert: Settings of the expert's training, as (name, value); see `gailbench.experts.recipes.Recipe`.
     """
 
     name: str
@@ -63,78 +65,26 @@ class Task:
     expert: Named = ()
 
 
-def _classic(name: str, environment: str, keep_every: int, reward_sign: RewardSign) -> Task:
-    return Task(
-        name=name,
-        environment=environment,
-        horizon=200,
-        sizes=(1, 4, 7, 10),
-        demonstrations=10,
-        keep_every=keep_every,
-        batch=5_000,
-        iterations=300,
-        bc_steps=1_000,
-        bc_validate_every=100,
-        reward_sign=reward_sign,
-        training_runs=7,
-    )
+def _paper_tasks() -> dict[str, Task]:
+    """Return the tasks of `paper/tasks.csv`, in its order. Items of a tuple are separated by spaces there."""
+    read: dict[Any, Callable[[str], Any]] = {
+        int: int,
+        tuple[int, ...]: lambda text: tuple(map(int, text.split())),
+        tuple[float, ...]: lambda text: tuple(map(float, text.split())),
+        tuple[str, ...]: lambda text: tuple(text.split()),
+    }
+    kinds = get_type_hints(Task)
+    with (files("gailbench.paper") / "tasks.csv").open(encoding="utf-8") as stream:
+        rows = [
+            {name: read.get(kinds[name], str)(text) for name, text in row.items()} for row in csv.DictReader(stream)
+        ]
+    return {row["name"]: Task(**row) for row in rows}
 
 
-def _locomotion(
-    name: str,
-    environment: str,
-    sizes: tuple[int, ...] = (4, 11, 18, 25),
-    demonstrations: int = 50,
-    iterations: int = 500,
-) -> Task:
-    return Task(
-        name=name,
-        environment=environment,
-        horizon=1000,
-        sizes=sizes,
-        demonstrations=demonstrations,
-        keep_every=20,
-        batch=50_000,
-        iterations=iterations,
-        bc_steps=20_000,
-        bc_validate_every=1_000,
-        reward_sign="positive",
-        training_runs=1,
-    )
+TASKS: dict[str, Task] = _paper_tasks()
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        _classic("cartpole", "CartPole-v1", keep_every=10, reward_sign="positive"),
-        _classic("acrobot", "Acrobot-v1", keep_every=5, reward_sign="negative"),
-        _classic("mountaincar", "MountainCar-v0", keep_every=5, reward_sign="negative"),
-        Task(
-            name="reacher",
-            environment="Reacher-v5",
-            horizon=50,
-            sizes=(4, 11, 18),
-            demonstrations=18,
-            keep_every=1,
-            batch=50_000,
-            iterations=200,
-            bc_steps=10_000,
-            bc_validate_every=500,
-            reward_sign="positive",
-            training_runs=7,
-            algorithms=("bc", "gail"),
-            entropy_weights=(0.0, 0.001, 0.01),
-        ),
-        _locomotion("halfcheetah", "HalfCheetah-v5"),
-        _locomotion("hopper", "Hopper-v5"),
-        _locomotion("walker", "Walker2d-v5"),
-        _locomotion("ant", "Ant-v5"),
-        _locomotion("humanoid", "Humanoid-v5", sizes=(80, 160, 240), demonstrations=240, iterations=1_500),
-    )
-}
-
-
-# Names by which people know the paper's tasks: "Hopper-v5", "Hopper", "HalfCheetah".
+# Other names of the paper's tasks: "Hopper-v5", "Hopper", "HalfCheetah".
 ALIASES = {
     alias.casefold(): name
     for name, task in TASKS.items()
@@ -144,10 +94,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def get_task(name: str) -> Task:
-    """Return the paper's task of that short name.
+    """Return one of the paper's tasks by its short name.
 
     Raises:
-        GailbenchError: No such task; the message names the nearest one.
+        GailbenchError: There is no such task. The message names the nearest one.
     """
     if name not in TASKS:
         raise GailbenchError(f"unknown task '{name}'{nearest(name, TASKS)}")
@@ -155,10 +105,10 @@ def get_task(name: str) -> Task:
 
 
 def find_task(name: str) -> Task:
-    """Return one of the paper's tasks by its name or Gymnasium id, or a task of one's own by TOML file or Gymnasium id.
+    """Return one of the paper's tasks by its name or Gymnasium id, or another task by a TOML file or Gymnasium id.
 
     Raises:
-        GailbenchError: There is no such task, or the file does not describe one.
+        GailbenchError: There is no such task, or the file does not describe a task.
     """
     if name in TASKS:
         return TASKS[name]
@@ -169,12 +119,12 @@ def find_task(name: str) -> Task:
     if "-v" in name or "/" in name or ":" in name:
         return own_task(name)
     raise GailbenchError(
-        f"unknown task '{name}'{nearest(name, TASKS)}; your own is a Gymnasium id (Pendulum-v1) or a .toml file"
+        f"unknown task '{name}'{nearest(name, TASKS)}; give other tasks by a Gymnasium id (Pendulum-v1) or a .toml file"
     )
 
 
 def own_task(environment: str, values: Mapping[str, Any] | None = None) -> Task:
-    """Return a task over any Gymnasium id; what is not given has defaults by its horizon.
+    """Return a task with any Gymnasium environment. Values that are not given have defaults.
 
     By default the horizon is the environment's own time limit (1,000 without one), about 50 pairs of a demonstrated
     trajectory are kept, 25 trajectories are sampled, and the sizes are the paper's for MuJoCo.
@@ -201,10 +151,10 @@ def own_task(environment: str, values: Mapping[str, Any] | None = None) -> Task:
     task = Task(environment=environment, **{**defaults, **given})
     if not _NAME.fullmatch(task.name):
         raise GailbenchError(
-            f"'{task.name}' cannot be the name of a task: letters, digits, dots, dashes and underscores, at most 80"
+            f"'{task.name}' cannot be the name of a task: use letters, digits, dots, dashes and underscores, at most 80"
         )
     if task.name in TASKS:
-        raise GailbenchError(f"'{task.name}' is the name of one of the paper's tasks; give your own another")
+        raise GailbenchError(f"'{task.name}' is the name of one of the paper's tasks; choose another name")
     return task
 
 
@@ -219,7 +169,7 @@ def _time_limit(environment: str) -> int:
     except gymnasium.error.Error:
         known = [name for name in gymnasium.registry if name not in ("GymV21Environment-v0", "GymV26Environment-v0")]
         raise GailbenchError(f"Gymnasium knows no environment '{environment}'{_near(environment, known)}") from None
-    except Exception as error:  # whatever a user's module does when it is imported
+    except Exception as error:  # importing a user's module can raise anything
         raise GailbenchError(f"cannot import the module of '{environment}': {first_line(error)}") from None
     return int(spec.max_episode_steps or 1_000)
 
@@ -229,16 +179,16 @@ def _near(word: str, known: list[str]) -> str:
     return hint if "did you mean" in hint else ""
 
 
-# What a task's file may hold: a field of `Task` under its own name, but for what only the paper's tasks have.
+# Keys of a task's file: the fields of `Task`, except the one that only the paper's tasks have.
 _FILE_FIELDS = {field.name: field for field in fields(Task) if field.name != "training_runs"}
 _TABLES = ("kwargs", "settings", "expert")
 
 
 def task_from_file(path: Path) -> Task:
-    """Return the task that a TOML file describes; `environment` is obligatory, see docs/your-task.md.
+    """Return the task that a TOML file describes. Only `environment` is required; see docs/your-task.md.
 
     Raises:
-        GailbenchError: The file cannot be read, or says something that no task has, or of another type.
+        GailbenchError: The file cannot be read, or has an unknown key or a value of a wrong type.
     """
     content = read_toml(path, "task")
     for name in content:
@@ -254,7 +204,7 @@ def task_from_file(path: Path) -> Task:
 
 
 def _flat(table: Any, path: Path, name: str) -> Named:
-    """A TOML table as (name, value), nested names joined by dots where they are settings."""
+    """Return a TOML table as (name, value). Names of nested tables of settings are joined by dots."""
     if not isinstance(table, dict):
         raise GailbenchError(f"{path}: {name} is {table!r}; it must be a table, [{name}]")
     pairs: list[tuple[str, Any]] = []
@@ -267,7 +217,7 @@ def _flat(table: Any, path: Path, name: str) -> Named:
 
 
 def _plain(value: Any, path: Path, name: str) -> Any:
-    """A value that a task can keep: hashable, and the same again as JSON."""
+    """Return a value in a form that is hashable and can be stored as JSON."""
     if isinstance(value, list):
         return tuple(_plain(item, path, name) for item in value)
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not abs(value) < float("inf")):
@@ -276,7 +226,7 @@ def _plain(value: Any, path: Path, name: str) -> Any:
 
 
 def _field(value: Any, kind: Any, path: Path, name: str) -> Any:
-    """A value of a task's file in its field's type, in its range."""
+    """Return a value of a task's file, after checking its type and range."""
     number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**63
     if kind is str:
         good, wanted = isinstance(value, str) and bool(value), "text"

@@ -1,7 +1,7 @@
 """Iterating a learner with checkpoints: shared by runs and experts.
 
-A training is a learner, the rows of its learning curve and what else it keeps; all of it goes into one checkpoint
-file, so that a training that was killed and resumed ends with the bytes of one that was left alone.
+A training holds a learner, its learning curve and its best policy. All of this is saved in one checkpoint file. So a
+training that is killed and resumed ends with the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from gailbench.plumbing.interrupts import Interrupted, interruptible
 from gailbench.plumbing.state import State, join, part
 from gailbench.policy import Policy
 
-# Changes when a training's arithmetic rounds or samples differently: finished results stay valid, but a checkpoint of
-# another one could not be continued to the bytes of an undisturbed training.
+# Raised when a version rounds or samples differently. Finished results stay valid. But a checkpoint of another version
+# could not be continued to the same bytes as those of an uninterrupted training.
 ARITHMETIC = 8
-# Figures of a curve that need not exist: without variance there is none to explain.
+# Columns of a learning curve that may be undefined: if returns have no variance, no share of it is explained.
 MAY_BE_UNDEFINED = ("explained_variance",)
-# A batch of eight episodes is a matter of luck: the best of a thousand such batches is the luckiest one.
+# Iterations over which returns are averaged to find the best policy. A single batch of eight episodes is too noisy.
 BEST_WINDOW = 10
 Row = dict[str, float]
 
 
 class Learner(Protocol):
-    """What is trained: everything that learns from a reward, and behavioral cloning."""
+    """The interface of what is trained: the loop that learns from a reward, or behavioral cloning."""
 
     policy: Policy
     iteration: int
 
     def iterate(self) -> Row:
-        """Go on to the next row of the learning curve, and raise `iteration` to its number."""
+        """Train up to the next row of the learning curve, set `iteration` to its number, and return it."""
 
     def state(self) -> State:
-        """Return everything that is to come depends on."""
+        """Return everything that later iterations depend on."""
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a value of `state`."""
 
 
 @dataclass
 class CheckpointFile:
-    """Where a training saves itself, how often, and what it must be the checkpoint of.
+    """Where a training is saved, how often, and which training it is.
 
     Attributes:
-        path: The file.
-        spec: JSON that determines the training; a checkpoint of another spec is not continued.
+        path: The checkpoint file.
+        spec: JSON that determines the training. A checkpoint with another spec is not continued.
         every: Seconds between two saves.
     """
 
@@ -64,29 +64,29 @@ class CheckpointFile:
 
     @property
     def aside(self) -> Path:
-        """Where one that cannot be continued is kept."""
+        """The path to which a checkpoint is renamed if it cannot be continued."""
         return self.path.with_name(self.path.name.replace("checkpoint.", "unusable-checkpoint."))
 
 
 class AnotherTraining(GailbenchError):
-    """A checkpoint is whole, and of another training."""
+    """A checkpoint is undamaged, but belongs to another training."""
 
 
 @dataclass
 class Training:
-    """A learner on its way to a number of iterations.
+    """A learner that is trained for a number of iterations.
 
     Attributes:
         learner: What is trained.
-        iterations: In all.
-        keep_best: Whether to keep the best policy by true return (experts): the last of the `BEST_WINDOW` successive
-            iterations with the highest mean return.
-        level: With `keep_best`: end with the first `BEST_WINDOW` successive iterations whose return per step is at
-            least this on average, and keep the policy of the last of them.
+        iterations: Total number of iterations.
+        keep_best: Whether to keep the best policy by true return (for experts). It is the policy of the last of the
+            `BEST_WINDOW` successive iterations with the highest mean return.
+        level: With `keep_best`, the training ends when the return per step, averaged over `BEST_WINDOW` successive
+            iterations, reaches this level. The policy of the last of these iterations is kept.
         rows: The learning curve so far.
         best: State of the best policy so far.
-        best_row: The row of the batch it sampled.
-        seconds: Wall time spent, earlier sittings included.
+        best_row: Index of the row whose batch the best policy sampled.
+        seconds: Wall time of the training, including the time before interruptions.
     """
 
     learner: Learner
@@ -104,10 +104,11 @@ class Training:
         on_row: Callable[[Row], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Iterate to the end, saving from time to time and at the end; continues from the checkpoint if there is one.
+        """Iterate to the end. Save a checkpoint from time to time and at the end. If there is a checkpoint, continue
+        from it.
 
         Raises:
-            Interrupted: `stop` or a signal said so; the checkpoint is saved.
+            Interrupted: `stop` returned true or a signal came; the checkpoint is saved.
             GailbenchError: The checkpoint cannot be continued.
         """
         if checkpoint is not None and self.learner.iteration == 0 and checkpoint.path.exists():
@@ -120,7 +121,7 @@ class Training:
             try:
                 with interruptible():
                     row = self.learner.iterate()
-            except Interrupted:  # the open iteration is dropped
+            except Interrupted:  # the unfinished iteration is dropped
                 self._save(checkpoint, state)
                 raise
             self._check_finite(row)
@@ -139,7 +140,7 @@ class Training:
                 raise Interrupted
 
     def _check_finite(self, row: Row) -> None:
-        """Check that the iteration led to numbers.
+        """Check that the iteration gave finite numbers.
 
         Raises:
             GailbenchError: A loss, a return or a parameter is not finite.
@@ -166,7 +167,7 @@ class Training:
         return sum(row["return_mean"] / row["length_mean"] for row in window) / len(window) >= self.level
 
     def _is_best(self) -> bool:
-        # Of equals the later one, which has learned longer.
+        # If returns are equal, the later policy is kept, since it was trained longer.
         if self.best is None or self._at_level:
             return True
         return self._recent_return(len(self.rows) - 1) >= self._recent_return(self.best_row)
@@ -192,8 +193,9 @@ class Training:
         """Continue from a checkpoint.
 
         Raises:
-            AnotherTraining: It is of another spec.
-            GailbenchError: It is damaged, or of another format or arithmetic; this training is then of no use.
+            AnotherTraining: The checkpoint has another spec.
+            GailbenchError: The checkpoint is damaged, or has another format or arithmetic. This object must not be used
+                afterwards.
         """
         arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
         try:
@@ -201,7 +203,7 @@ class Training:
                 raise AnotherTraining(
                     f"{checkpoint.path} is the checkpoint of another training; remove it to start anew"
                 )
-            if content.get("arithmetic") != ARITHMETIC:  # the first versions wrote none
+            if content.get("arithmetic") != ARITHMETIC:  # missing in checkpoints of the first versions
                 raise GailbenchError(
                     f"{checkpoint.path} was made by a version of gailbench that rounds differently; continue it with "
                     "that version, or remove it to start anew"
@@ -219,12 +221,12 @@ def resumed(
     notice: Callable[[str], None],
     refused: tuple[type[GailbenchError], ...] = (Unreadable,),
 ) -> Training:
-    """Return a training that goes on from its checkpoint, if there is one.
+    """Return a training that continues from its checkpoint, if there is one.
 
-    One that cannot be continued is kept under another name, of which `notice` hears, and the training starts anew.
+    A checkpoint that cannot be continued is renamed, `notice` gets a message, and the training starts anew.
 
     Raises:
-        GailbenchError: It cannot be continued for one of the reasons `refused`.
+        GailbenchError: The checkpoint cannot be continued because of one of the errors in `refused`.
     """
     training = make()
     if not checkpoint.path.exists():
@@ -241,14 +243,14 @@ def resumed(
 
 
 def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:
-    """Return a learning curve as CSV: these columns, empty where there is no figure.
+    """Return a learning curve as CSV with these columns. Missing numbers are empty.
 
     Raises:
-        GailbenchError: A row has a figure that is not among the columns.
+        GailbenchError: A row has a number for a column that is not among these.
     """
     if undeclared := sorted({name for row in rows for name in row} - set(columns)):
         raise GailbenchError(
-            f"the learning curve has a figure '{undeclared[0]}' that its algorithm does not declare; "
+            f"the learning curve has a column '{undeclared[0]}' that its algorithm does not declare; "
             "add it to the diagnostics of the Algorithm"
         )
     return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, lineterminator="\n")

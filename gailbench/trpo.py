@@ -1,8 +1,8 @@
-"""Trust-region policy optimization (Schulman et al. 2015) and the value function fitted in the same way.
+"""Trust-region policy optimization (Schulman et al. 2015), and a value function that is fitted by the same steps.
 
-The mathematics are pure functions; `policy_step` and `ValueFunction.fit` put them together.
+The formulas are pure functions. `policy_step` and `ValueFunction.fit` combine them.
 
-Legend: T steps, N environments, B pairs, O observation, P parameters.
+Legend: T steps, N environments, B pairs, O dimension of observations, P parameters.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch
 
 Floats = NDArray[np.float64]
+# Trust-region steps of the value function per iteration in which only the value function is trained.
+CATCH_UP = 10
 
 
 @dataclass(frozen=True)
 class TrustRegion:
-    """Settings of a trust-region step (protocol, "Policy optimization").
+    """Settings of a trust-region step; the defaults are those of the authors' code.
 
     Attributes:
         limit: Size of the trust region: mean KL(old || new) of a policy, mean squared change of a value function.
-        iterations: Conjugate gradient iterations at most.
-        tolerance: Conjugate gradient ends at this norm of the residual, relative to the gradient's.
-        damping: Added to the curvature's diagonal.
+        iterations: Maximum number of conjugate gradient iterations.
+        tolerance: Conjugate gradient ends when the norm of the residual, relative to the gradient's, is below this.
+        damping: Added to the diagonal of the curvature.
         subsample: Fraction of the batch, drawn with replacement, for curvature products.
-        halvings: Backtracking steps at most.
-        accept: Fraction of the predicted improvement that is enough.
-        wall: A step may not go beyond this multiple of the limit.
-        smallest_gradient: No step where the largest gradient entry is below.
+        halvings: Maximum number of halvings in the line search.
+        accept: A step is accepted from this fraction of the predicted improvement on.
+        wall: A step is rejected if its divergence is above this multiple of the limit.
+        smallest_gradient: No step is taken if the largest entry of the gradient is below this.
     """
 
     limit: float = 0.01
@@ -52,13 +54,13 @@ class TrustRegion:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a trust-region step did: by default nothing.
+    """The outcome of a trust-region step. The defaults are the outcome of no step.
 
     Attributes:
         accepted: Whether the parameters changed.
-        halvings: Times the step was halved.
-        improvement: Of the objective.
-        divergence: Between before and after, in the trust region's measure.
+        halvings: How often the step was halved.
+        improvement: Improvement of the objective.
+        divergence: Divergence between before and after, in the measure of the trust region.
     """
 
     accepted: bool = False
@@ -67,13 +69,10 @@ class StepOutcome:
     divergence: float = 0.0
 
 
-def discounted_returns(
-    rewards: Floats, done: NDArray[np.bool_], gamma: float, open_values: Floats | float = 0.0
-) -> Floats:
-    """R_t = r_t + gamma R_{t+1} within each episode, (T, N); 0 follows an ended episode. Where an episode is cut by
-    the end of the arrays, `open_values` (N,) follow; whole episodes have none."""
+def discounted_returns(rewards: Floats, done: NDArray[np.bool_], gamma: float) -> Floats:
+    """Return R_t = r_t + gamma R_{t+1}, (T, N), within each episode; R is 0 after an episode's end."""
     returns = np.empty_like(rewards)
-    following = np.zeros(rewards.shape[1]) + open_values
+    following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
         following = rewards[t] + gamma * np.where(done[t], 0.0, following)
         returns[t] = following
@@ -86,13 +85,11 @@ def generalized_advantages(
     done: NDArray[np.bool_],
     gamma: float,
     lam: float,
-    open_values: Floats | float = 0.0,
 ) -> Floats:
-    """GAE (Schulman et al. 2016, eq. 16): A_t = sum_l (gamma lambda)^l delta_{t+l}, (T, N), with
-    delta_t = r_t + gamma V_{t+1} - V_t and V = 0 after an episode's end, the time limit included. Where an episode is
-    cut by the end of the arrays, V is `open_values` (N,); whole episodes have none."""
+    """Return the generalized advantages (Schulman et al. 2016, eq. 16): A_t = sum_l (gamma lambda)^l delta_{t+l}, (T,
+    N), with delta_t = r_t + gamma V_{t+1} - V_t. V is 0 after an episode's end, also if the time limit ended it."""
     advantages = np.empty_like(rewards)
-    following_value = np.zeros(rewards.shape[1]) + open_values
+    following_value = np.zeros(rewards.shape[1])
     following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):
         delta = rewards[t] + gamma * np.where(done[t], 0.0, following_value) - values[t]
@@ -105,10 +102,11 @@ def generalized_advantages(
 def conjugate_gradient(
     matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Solve A x = b for a positive definite product; ends once the residual's norm is below `tolerance` |b|.
+    """Solve A x = b for a positive definite A, given by its product with vectors. It ends when the norm of the residual
+    is below `tolerance` |b|.
 
     Returns:
-        x and A x, both (P,); the iterations give the latter by the way.
+        x and A x, both (P,). A x needs no further product.
     """
     x = torch.zeros_like(b)
     residual = b.clone()
@@ -138,11 +136,11 @@ def trust_region_step(
     """Maximize an objective within the trust region, in place.
 
     Args:
-        parameters: What is stepped.
-        gradient: Of the objective, (P,).
-        curvature: v -> H v, H the Hessian of the divergence at the present parameters, undamped.
-        evaluate: () -> (improvement of the objective, divergence) at the parameters as they then are.
-        settings: Trust region.
+        parameters: The parameters, changed in place.
+        gradient: Gradient of the objective, (P,).
+        curvature: v -> H v, where H is the undamped Hessian of the divergence at the current parameters.
+        evaluate: () -> (improvement of the objective, divergence), for the parameters at the time of the call.
+        settings: Settings of the trust region.
     """
     parameters = list(parameters)
     if not torch.isfinite(gradient).all() or gradient.abs().max() < settings.smallest_gradient:
@@ -168,13 +166,13 @@ def trust_region_step(
 
 
 def subsample(count: int, fraction: float, generator: np.random.Generator) -> Tensor:
-    """Row indices, drawn with replacement."""
+    """Return indices of a fraction of `count` rows, drawn with replacement."""
     return torch.from_numpy(generator.integers(count, size=max(1, round(fraction * count))))
 
 
 def fisher_product(policy: Policy, observations: Tensor) -> Callable[[Tensor], Tensor]:
-    """v -> F v, the Hessian of the mean KL(old || new) over rows of standardized observations (B, O), at the
-    policy's present parameters: J^T M J with M the Fisher information of the distribution's parameters."""
+    """Return the function v -> F v. F is the Hessian of the mean KL(old || new) over standardized observations (B, O)
+    at the policy's current parameters: J^T M J, where M is the Fisher information of the distribution's parameters."""
     linearization = policy.network.linearize(observations)
     output, free = linearization.output, policy.log_std.detach()
     size = free.numel()
@@ -194,14 +192,14 @@ def policy_step(
     generator: np.random.Generator,
     settings: TrustRegion,
 ) -> StepOutcome:
-    """Step the policy on the surrogate mean(pi_new / pi_old * A) (Schulman et al. 2015, eq. 14).
+    """Take a trust-region step of the policy on the surrogate mean(pi_new / pi_old * A) (Schulman et al. 2015, eq. 14).
 
     Args:
-        policy: Stepped in place; its standardizer stays as it is.
-        batch: Sampled by this very policy.
-        advantages: Standardized, (B,).
+        policy: The policy, changed in place. Its standardizer does not change.
+        batch: A batch that was sampled by the policy with its current parameters.
+        advantages: Standardized advantages, (B,).
         generator: Draws the rows for curvature products.
-        settings: Trust region.
+        settings: Settings of the trust region.
     """
     distribution = policy.distribution
     observations = torch.from_numpy(policy.standardizer(batch.observation_rows))
@@ -235,10 +233,10 @@ class ValueFunction:
     Args:
         observation_dim: O.
         horizon: Time limit, in steps.
-        hidden: Hidden widths.
-        activation: Of the hidden layers.
+        hidden: Widths of the hidden layers.
+        activation: Activation of the hidden layers.
         generator: Draws the initial weights.
-        settings: Trust region of a fit; its measure is the mean squared change of the network's output.
+        settings: Trust region of a fit. Its measure is the mean squared change of the network's output.
     """
 
     def __init__(
@@ -263,28 +261,35 @@ class ValueFunction:
         return torch.from_numpy(features)
 
     def predict(self, observations: NDArray[np.float32], times: NDArray[np.int64]) -> Floats:
-        """Values (B,) at observations (B, O) and times (B,)."""
+        """Return the values (B,) at observations (B, O) and times (B,)."""
         return self.targets.invert(self.network.evaluate(self._features(observations, times)).numpy())[:, 0]
 
     def predict_batch(self, batch: Batch) -> Floats:
-        """Values (T, N) of a batch's pairs."""
+        """Return the values (T, N) of a batch's pairs."""
         return batch.grid(self.predict(batch.observation_rows, batch.rows(batch.times)))
 
-    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator) -> StepOutcome:
-        """One trust-region step on the mean squared error against returns (T, N), after the standardizers have
-        seen this batch."""
+    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator, steps: int = 1) -> StepOutcome:
+        """Update the standardizers with this batch, then take trust-region steps on the mean squared error against
+        returns (T, N). Return the outcome of the last step."""
         self.inputs.update(batch.observation_rows)
         observed = batch.rows(returns)[:, None]
         self.targets.update(observed)
         features = self._features(batch.observation_rows, batch.rows(batch.times))
         target = torch.from_numpy(self.targets(observed))
+        outcome = StepOutcome()
+        for _ in range(steps):
+            outcome = self._step(features, target, generator)
+        return outcome
+
+    def _step(self, features: Tensor, target: Tensor, generator: np.random.Generator) -> StepOutcome:
+        """Take one trust-region step on the mean squared error at features (B, O + 1) against targets (B, 1)."""
 
         def objective(output: Tensor, rows: slice = slice(None)) -> Tensor:
-            return -torch.square(output - target[rows]).sum() / len(batch)
+            return -torch.square(output - target[rows]).sum() / len(features)
 
         gradient, old = objective_gradient(self.network, features, objective)
         before = objective(old)
-        rows = features[subsample(len(batch), self.settings.subsample, generator)]
+        rows = features[subsample(len(features), self.settings.subsample, generator)]
         linearization = self.network.linearize(rows)
 
         def curvature(v: Tensor) -> Tensor:
@@ -297,7 +302,7 @@ class ValueFunction:
         return trust_region_step(self.network.parameters(), gradient, curvature, evaluate, self.settings)
 
     def state(self) -> State:
-        """Return everything the next fit depends on."""
+        """Return everything that the next fit depends on."""
         return join(
             {
                 "network": {"parameters": flatten(self.network.parameters()).numpy()},
@@ -307,7 +312,7 @@ class ValueFunction:
         )
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a value of `state`."""
         assign(self.network.parameters(), torch.from_numpy(state["network.parameters"]))
         self.inputs.load_state(part(state, "inputs"))
         self.targets.load_state(part(state, "targets"))

@@ -23,7 +23,7 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.cli import cli
 from gailbench.experts.recipes import RECIPES
-from gailbench.paper import published_baselines
+from gailbench.paper.tables import published_baselines
 from gailbench.policy import read_policy
 from gailbench.report.markdown import BEGIN, END
 from gailbench.tasks import ALGORITHMS, TASKS, Task
@@ -411,7 +411,7 @@ by_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        *("tasks check", "config show", "run", "report", "show", "bench", "demos sample", "demos show"),
+        *("tasks check", "config show", "run", "report", "show", "video", "bench", "demos sample", "demos show"),
         *("demos import", "demos export"),
         *("expert train", "expert list", "expert evaluate", "expert random"),
     }
@@ -450,7 +450,7 @@ def test_the_general_help_lists_commands_and_exit_codes(tmp_path: Path) -> None:
     for name in cli.commands:
         assert f"\n  {name} " in finished.out
     assert "Example" in finished.out
-    for code in ("0 all asked for is done", "1 an error", "2 wrong usage", "3 finished", "130 interrupted"):
+    for code in ("0 success", "1 an error", "2 wrong usage", "3 finished", "130 interrupted"):
         assert code in finished.out
 
 

@@ -312,7 +312,7 @@ def test_a_killed_worker_is_named_and_its_run_taken_up_again(results: Path, tmp_
     os.kill(worker, signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "its process ended by signal 9; it is taken up again" in err
+    assert "its process ended by signal 9; the run is continued" in err
     assert not list(results.rglob("error.txt"))
     undisturbed = launch(*LONG, "--results", tmp_path / "other", folder=tmp_path)
     assert undisturbed.code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gailbench.paper import published_baselines, published_results
+from gailbench.paper.tables import published_baselines, published_results
 from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.simulation import CLASSIC, MUJOCO
 from gailbench.tasks import TASKS, get_task

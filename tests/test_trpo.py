@@ -40,55 +40,54 @@ Poison = Callable[[Batch, float], Batch]
 WASTE = [1e30, -1e30, float("nan")]
 
 # ---- Discounted returns and advantages, three steps (rows) of three environments (columns):
-# the first terminates after its second step, the second is cut by the arrays' end, the third reaches the time
-# limit with the last step.
+# the first terminates after its second step, the second with the last, where the third reaches the time limit. What
+# follows the first's end is another episode.
 
 REWARDS = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]])
 VALUES = np.array([[2.0, 2.0, 2.0], [4.0, 4.0, 4.0], [6.0, 6.0, 6.0]])
-OPEN_VALUES = np.array([8.0, 8.0, 8.0])
-TERMINATED = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+TERMINATED = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]])
 TRUNCATED = np.array([[0, 0, 0], [0, 0, 0], [0, 0, 1]])
 
 
-def random_episodes(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rewards, values, open values and ends of 60 steps of 5 environments."""
+def random_episodes(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rewards, values and ends of 60 steps of 5 environments: whole episodes."""
     generator = np.random.default_rng(seed)
     done = generator.random((60, 5)) < 0.1
-    done[-1] = [True, False, False, True, False]
-    return generator.normal(size=(60, 5)), generator.normal(size=(60, 5)), generator.normal(size=5), done
+    done[-1] = True
+    return generator.normal(size=(60, 5)), generator.normal(size=(60, 5)), done
 
 
 def test_discounted_returns_by_hand(make_batch: MakeBatch) -> None:
     done = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), terminated=TERMINATED, truncated=TRUNCATED).done
-    returns = discounted_returns(REWARDS, done, 0.5, OPEN_VALUES)
-    # 8 = 4 + 8/2 and 2 (its episode's last) and 2 = 1 + 2/2; 8 and 6 = 2 + 8/2 and 4 = 1 + 6/2; 4, 2 + 4/2, 1 + 4/2.
-    assert_array_equal(returns, [[2, 4, 3], [2, 6, 4], [8, 8, 4]])
+    returns = discounted_returns(REWARDS, done, 0.5)
+    # 4 (the next episode) and 2 (its episode's last) and 2 = 1 + 2/2; 4, 4 = 2 + 4/2 and 3 = 1 + 4/2 of the others.
+    assert_array_equal(returns, [[2, 3, 3], [2, 4, 4], [4, 4, 4]])
 
 
 def test_advantages_by_hand(make_batch: MakeBatch) -> None:
     done = make_batch(np.zeros((3, 3, 1)), np.zeros((3, 3)), terminated=TERMINATED, truncated=TRUNCATED).done
-    advantages = generalized_advantages(REWARDS, VALUES, done, 0.5, 0.5, OPEN_VALUES)
-    # One-step errors: open last step 4 + 8/2 - 6 = 2, ended last step 4 - 6 = -2, ended second step 2 - 4 = -2,
-    # other second steps 2 + 6/2 - 4 = 1, first steps 1 + 4/2 - 2 = 1; then A = delta + A_next / 4.
-    assert_array_equal(advantages, [[0.5, 1.375, 1.125], [-2, 1.5, 0.5], [2, 2, -2]])
+    advantages = generalized_advantages(REWARDS, VALUES, done, 0.5, 0.5)
+    # One-step errors: last steps 4 - 6 = -2, ended second step 2 - 4 = -2, other second steps 2 + 6/2 - 4 = 1, first
+    # steps 1 + 4/2 - 2 = 1; then A = delta + A_next / 4.
+    assert_array_equal(advantages, [[0.5, 1.125, 1.125], [-2, 0.5, 0.5], [-2, -2, -2]])
 
 
 def test_lambda_1_gives_returns_minus_values() -> None:
-    rewards, values, open_values, done = random_episodes()
-    advantages = generalized_advantages(rewards, values, done, 0.9, 1.0, open_values)
-    assert_allclose(advantages, discounted_returns(rewards, done, 0.9, open_values) - values, atol=1e-12)
+    rewards, values, done = random_episodes()
+    advantages = generalized_advantages(rewards, values, done, 0.9, 1.0)
+    assert_allclose(advantages, discounted_returns(rewards, done, 0.9) - values, atol=1e-12)
 
 
 def test_lambda_0_gives_one_step_errors() -> None:
-    rewards, values, open_values, done = random_episodes()
-    following = np.where(done, 0.0, np.concatenate((values[1:], open_values[None])))
-    advantages = generalized_advantages(rewards, values, done, 0.9, 0.0, open_values)
+    rewards, values, done = random_episodes()
+    following = np.where(done, 0.0, np.concatenate((values[1:], np.zeros((1, 5)))))
+    advantages = generalized_advantages(rewards, values, done, 0.9, 0.0)
     assert_allclose(advantages, rewards + 0.9 * following - values, atol=1e-12)
 
 
 def test_advantages_are_discounted_sums_of_one_step_errors_within_the_episode() -> None:
-    rewards, values, open_values, done = random_episodes(1)
-    errors = generalized_advantages(rewards, values, done, 0.9, 0.0, open_values)
+    rewards, values, done = random_episodes(1)
+    errors = generalized_advantages(rewards, values, done, 0.9, 0.0)
     expected = np.zeros_like(errors)
     for n in range(5):
         for t in range(60):
@@ -96,51 +95,33 @@ def test_advantages_are_discounted_sums_of_one_step_errors_within_the_episode() 
                 expected[t, n] += (0.9 * 0.8) ** (k - t) * errors[k, n]
                 if done[k, n]:
                     break
-    assert_allclose(generalized_advantages(rewards, values, done, 0.9, 0.8, open_values), expected, atol=1e-12)
+    assert_allclose(generalized_advantages(rewards, values, done, 0.9, 0.8), expected, atol=1e-12)
 
 
 def test_nothing_leaks_across_an_episodes_end() -> None:
-    rewards, values, open_values, done = random_episodes(2)
+    rewards, values, done = random_episodes(2)
     done[:] = False
-    done[30] = True
-    changed = [rewards.copy(), values.copy(), open_values + 100]
+    done[[30, 59]] = True
+    changed = [rewards.copy(), values.copy()]
     changed[0][31:] += 100
     changed[1][31:] -= 100
     for before, after in (
         (
-            generalized_advantages(rewards, values, done, 0.9, 0.9, open_values),
-            generalized_advantages(*changed[:2], done, 0.9, 0.9, changed[2]),
+            generalized_advantages(rewards, values, done, 0.9, 0.9),
+            generalized_advantages(*changed, done, 0.9, 0.9),
         ),
         (
-            discounted_returns(rewards, done, 0.9, open_values),
-            discounted_returns(changed[0], done, 0.9, changed[2]),
+            discounted_returns(rewards, done, 0.9),
+            discounted_returns(changed[0], done, 0.9),
         ),
     ):
         assert_array_equal(before[:31], after[:31])
         assert (before[31:] != after[31:]).all()
 
 
-def test_what_is_cut_by_the_arrays_end_bootstraps_from_its_open_value() -> None:
-    rewards, _, open_values, done = random_episodes(3)
-    done[:] = False
-    returns = discounted_returns(rewards, done, 0.9, open_values)
-    more = discounted_returns(rewards, done, 0.9, open_values + 1)
-    assert_allclose(more - returns, 0.9 ** np.arange(60, 0, -1)[:, None] * np.ones(5), atol=1e-12)
-
-
-def test_whole_episodes_need_no_open_values() -> None:
-    rewards, values, open_values, done = random_episodes(4)
-    done[-1] = True
-    assert_array_equal(discounted_returns(rewards, done, 0.9), discounted_returns(rewards, done, 0.9, open_values))
-    assert_array_equal(
-        generalized_advantages(rewards, values, done, 0.9, 0.8),
-        generalized_advantages(rewards, values, done, 0.9, 0.8, open_values),
-    )
-
-
 @pytest.mark.parametrize("value", [1e30, -1e30])
 def test_what_waits_after_an_environments_last_episode_has_no_influence(value: float) -> None:
-    rewards, values, _, done = random_episodes(5)
+    rewards, values, done = random_episodes(5)
     last = np.array([59, 31, 50, 0, 17])
     done[last, np.arange(5)] = True
     valid = np.arange(60)[:, None] <= last

@@ -1,7 +1,7 @@
-"""The registry of algorithms: what each is called, what it needs, and how its learner is made.
+"""The registry of algorithms: their names, what they need, and how their learners are made.
 
-The built-in ones and those of other packages come through the same door: an entry point of the group
-`gailbench.algorithms` names an `Algorithm`. Nothing here imports PyTorch before a learner is made.
+Built-in algorithms and algorithms of other packages are values of the same class, `Algorithm`. Another package adds one
+through an entry point of the group `gailbench.algorithms`. PyTorch is only imported when a learner is made.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ class Algorithm:
     """One way to learn a policy.
 
     Attributes:
-        name: On the command line, in folders and in tables.
-        heading: In figures and at the top of a column.
-        maker: "module:function" that makes its learner: `Assignment` -> `Learner`. Imported when it is needed.
-        settings: "module:class" of its own settings, a frozen dataclass whose defaults are the paper's; None without.
-        needs_demonstrations: False for a control that learns nothing from an expert.
-        has_entropy_weight: Whether lambda, the weight of the policy's entropy, is varied for it.
-        iteration: What one iteration is: a "batch" of environment steps, or a "gradient step" on demonstrations.
-        diagnostics: Columns of its learning curve beyond those of every algorithm of its kind of iteration.
+        name: Unique name on the command line, in folders and in tables.
+        heading: Name in figures and at the top of a column.
+        maker: "module:function". The function gets an `Assignment` and returns a `Learner`. Imported when needed.
+        settings: "module:class" of its own settings, a frozen dataclass with the paper's values as defaults; None
+            without settings.
+        needs_demonstrations: False for a control that does not learn from an expert.
+        has_entropy_weight: Whether lambda, the weight of the policy's entropy, can be set for it.
+        iteration: What an iteration is: a "batch" of environment steps, or a "gradient step" on demonstrations.
+        diagnostics: Columns of its learning curve beyond `LOOP_COLUMNS` or `GRADIENT_COLUMNS`.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Algorithm:
         return self.iteration == "batch"
 
     def iterations(self, task: Task) -> int:
-        """The task's budget: iterations, or gradient steps."""
+        """The number of iterations (or gradient steps) in the task's budget."""
         return task.iterations if self.takes_environment_steps else task.bc_steps
 
     @property
@@ -71,12 +72,12 @@ class Algorithm:
         return None if self.settings is None else cast("type[Any]", _imported(self.settings))
 
     def make(self, assignment: Assignment) -> Learner:
-        """Make its learner, before the first iteration."""
+        """Make its learner. No iteration is done yet."""
         maker = cast("Callable[[Assignment], Learner]", _imported(self.maker))
         return maker(assignment)
 
 
-# What every learning curve says of a batch of environment steps, and of gradient steps.
+# Columns of every learning curve, if an iteration is a batch of environment steps or a gradient step.
 LOOP_COLUMNS = (
     "iteration",
     "steps",
@@ -100,15 +101,15 @@ class Assignment:
 
     Attributes:
         task: The task.
-        demonstrations: Whole trajectories; None for an algorithm without.
-        pairs: What the size and the subsampling leave of them.
-        rows: Which pairs of the demonstrations these are, so that `demonstrations.next_observations[rows]` is what they
-            led to.
-        iterations: How many there will be.
-        seed: Of all randomness; `stream` derives a generator for each use.
-        loop: Settings of the loop shared by all that learn from a reward.
-        settings: The algorithm's own; None where it has none.
-        results: The results folder, where `gailbench.experts.load_demonstrator` finds the experts of own tasks.
+        demonstrations: Whole trajectories; None for an algorithm that needs none.
+        pairs: The state-action pairs that remain after choosing the size and subsampling.
+        rows: Indices of these pairs in the demonstrations: `demonstrations.next_observations[rows]` are the
+            observations after them.
+        iterations: Total number of iterations.
+        seed: Seed of all random numbers; `stream` derives a generator for each use.
+        loop: Settings of the loop that is shared by all algorithms that learn from a reward.
+        settings: The algorithm's own settings; None if it has none.
+        results: The results folder. `gailbench.experts.load_demonstrator` finds experts of a user's tasks there.
     """
 
     task: Task
@@ -122,7 +123,7 @@ class Assignment:
     results: Path
 
     def stream(self, name: str) -> np.random.Generator:
-        """A generator for one use, such as "reward"."""
+        """Return a random generator for one use, such as "reward"."""
         from gailbench.plumbing.streams import stream
 
         return stream(self.seed, name)
@@ -131,7 +132,7 @@ class Assignment:
     def expert(self) -> Pairs:
         """The demonstrated pairs of an algorithm that needs them."""
         if self.pairs is None:
-            raise GailbenchError("this algorithm learns from demonstrations, and was given none")
+            raise GailbenchError("this algorithm learns from demonstrations, but has none")
         return self.pairs
 
 
@@ -168,21 +169,23 @@ def registry() -> dict[str, Algorithm]:
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         try:
             algorithm = point.load()
-        except Exception as error:  # whatever another package does when it is imported
+        except Exception as error:  # importing another package can raise anything
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {first_line(error)}") from error
         if not isinstance(algorithm, Algorithm):
-            raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is no gailbench.algorithms.Algorithm")
+            raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is not a gailbench.algorithms.Algorithm")
         if algorithm.name in found:
-            raise GailbenchError(f"algorithm '{algorithm.name}' ({point.value}) has the name of another one")
+            raise GailbenchError(
+                f"algorithm '{algorithm.name}' ({point.value}) has a name that is taken by another algorithm"
+            )
         found[algorithm.name] = algorithm
     return found
 
 
 def get_algorithm(name: str) -> Algorithm:
-    """Return the algorithm of that name.
+    """Return the algorithm with a name.
 
     Raises:
-        GailbenchError: No such algorithm; the message names the nearest one.
+        GailbenchError: There is no such algorithm. The message names the nearest one.
     """
     known = registry()
     if name not in known:

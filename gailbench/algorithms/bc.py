@@ -1,8 +1,9 @@
 """Behavioral cloning: supervised learning of the expert's actions (Ho & Ermon 2016, Section 6).
 
-Maximum likelihood by Adam on batches drawn with replacement from 70 % of the pairs; the snapshot that does best on
-the other 30 % is kept, by the mean squared error of the mean (Gaussian) or by the log-likelihood (softmax). The
-first snapshot is that after one step, not the untrained policy: few pairs can make every later one worse.
+Adam maximizes the likelihood on minibatches drawn with replacement from 70 % of the pairs. The policy with the lowest
+loss on the other 30 % is kept. This loss is the mean squared error of the mean (Gaussian) or the negative
+log-likelihood (softmax). The first validation is after one step: the untrained policy must never be kept, although
+with few pairs it may have the lowest loss.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class BcSettings:
     """Settings of behavioral cloning; the defaults are the paper's.
 
     Attributes:
-        learning_rate: Adam's.
+        learning_rate: Learning rate of Adam.
         batch: Pairs per gradient step.
-        training_fraction: Of the pairs; the others validate.
-        hidden: Hidden widths.
+        training_fraction: Fraction of the pairs that is for training; the others are for validation.
+        hidden: Widths of the hidden layers.
     """
 
     learning_rate: float = 1e-3
@@ -39,18 +40,19 @@ class BcSettings:
 
 
 class BehavioralCloning:
-    """A policy in supervised training.
+    """A policy that is trained by supervised learning.
 
     Args:
         expert: The demonstrated pairs.
-        steps: Gradient steps.
+        steps: Total number of gradient steps.
         validate_every: Gradient steps between two validations.
-        settings: See there.
-        generator: Draws the split, the batches and the initial weights.
+        settings: Settings of behavioral cloning.
+        generator: Draws the split, the minibatches and the initial weights.
 
     Attributes:
-        policy: As last trained; after the last step, the best snapshot.
-        iteration: Gradient steps taken.
+        policy: The policy after the last gradient step. When training has ended, the policy with the lowest validation
+            loss.
+        iteration: Gradient steps so far.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class BehavioralCloning:
         observations = torch.from_numpy(self.policy.standardizer(expert.observations))
         actions = torch.from_numpy(expert.actions)
         order = torch.from_numpy(generator.permutation(len(expert)))
-        # At least one pair on either side, however few there are.
+        # Both sides get at least one pair.
         split = min(max(round(settings.training_fraction * len(expert)), 1), max(len(expert) - 1, 1))
         training, validation = order[:split], order[split:] if split < len(expert) else order
         self._training = observations[training], actions[training]
@@ -80,10 +82,10 @@ class BehavioralCloning:
         self._best, self._best_policy = float("inf"), self.policy.state()
 
     def iterate(self) -> dict[str, float]:
-        """Train up to the next validation; return a row of the learning curve. The last one restores the best."""
+        """Train up to the next validation; return a row of the learning curve. The last call restores the best one."""
         settings, policy = self.settings, self.policy
         observations, actions = self._training
-        # The first validation follows the first step; from then on they are at multiples.
+        # The first validation is after the first step, the others after multiples of validate_every.
         every = self._validate_every
         end = min((self.iteration // every + 1) * every, self._steps) if self.iteration else 1
         losses = []
@@ -105,7 +107,7 @@ class BehavioralCloning:
         return row
 
     def state(self) -> State:
-        """Return everything the next step depends on."""
+        """Return everything that the next step depends on."""
         return join(
             {
                 "policy": self.policy.state(),
@@ -120,7 +122,7 @@ class BehavioralCloning:
         )
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned; the pairs and their split must be the same."""
+        """Continue from a value of `state`. The pairs and their split must be the same."""
         self.policy.load_state(part(state, "policy"))
         self._best_policy = part(state, "best")
         self._adam.load_state(part(state, "adam"))
@@ -128,7 +130,7 @@ class BehavioralCloning:
         unpack(self._generator, state["loop.stream"])
 
     def _step(self, observations: Tensor, actions: Tensor) -> float:
-        """One Adam step on the negative log-likelihood of these pairs; return what it was before."""
+        """Take one Adam step on the negative log-likelihood of these pairs; return its value before the step."""
         policy = self.policy
 
         def loss(output: Tensor, rows: slice) -> Tensor:
@@ -154,7 +156,7 @@ class BehavioralCloning:
 
 
 def make(assignment: Assignment) -> BehavioralCloning:
-    """Behavioral cloning's learner."""
+    """Return the learner of behavioral cloning."""
     return BehavioralCloning(
         assignment.expert,
         assignment.iterations,

@@ -1,7 +1,7 @@
-"""A constant reward of the task's sign: a control of ours, not the paper's.
+"""A constant reward with the task's sign: a control of ours, not the paper's.
 
-Nothing is learned from an expert. Where a positive reward comes with every step the policy learns to stay alive,
-where a negative one does it learns to end the episode; what that scores on the true reward is no imitation.
+Nothing is learned from an expert. With a positive reward for every step the policy learns to stay alive. With a
+negative one it learns to end the episode. Its true return shows how much can be scored without imitation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gailbench.tasks import RewardSign
 
 
 class Constant(FixedReward):
-    """1 for every pair, or -1 where the task's rewards are negative."""
+    """The reward 1 for every pair, or -1 if the task's reward sign is negative."""
 
     def __init__(self, reward_sign: RewardSign) -> None:
         self._value = 1.0 if reward_sign == "positive" else -1.0
@@ -28,5 +28,5 @@ class Constant(FixedReward):
 
 
 def make(assignment: Assignment) -> RewardLearner:
-    """The control's learner."""
+    """Return the learner of the control."""
     return imitate(assignment, Constant(assignment.task.reward_sign))

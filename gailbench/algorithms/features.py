@@ -1,8 +1,8 @@
 """Linear features of state-action pairs, shared by FEM and GTAL.
 
-phi(s, a) = (x, (0.01 x)^2, 1) with x the standardized pair; for discrete actions one block (x, (0.01 x)^2) of the
-standardized observation per action, zero but for the action taken, and one constant. The statistics are the
-expert's and stay so.
+phi(s, a) = (x, (0.01 x)^2, 1) with x the standardized pair. For discrete actions x is the standardized observation, and
+there is one block (x, (0.01 x)^2) per action: all blocks are zero but the block of the action taken. The mean and the
+standard deviation for standardizing are those of the expert's pairs, and do not change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SQUARE_SCALE = 0.01
 
 
 class LinearFeatures:
-    """phi with the expert's statistics.
+    """The features phi, standardized by the expert's pairs.
 
     Attributes:
         dim: D, number of features.
@@ -41,7 +41,7 @@ class LinearFeatures:
         return np.concatenate((observations, actions), axis=1, dtype=np.float32)
 
     def __call__(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Features (B, D) of observations (B, O) and actions (B, A) or (B,)."""
+        """Return the features (B, D) of observations (B, O) and actions (B, A) or (B,)."""
         x = self._standardizer(self._inputs(observations, actions))
         block = np.concatenate((x, np.square(np.float32(SQUARE_SCALE) * x)), axis=1)
         if self._discrete:
@@ -52,16 +52,15 @@ class LinearFeatures:
         return np.concatenate((block, np.ones((len(x), 1), dtype=np.float32)), axis=1)
 
     def of_batch(self, batch: Batch) -> NDArray[np.float32]:
-        """Features (B, D) of a batch's pairs."""
+        """Return the features (B, D) of a batch's pairs."""
         return self(batch.observation_rows, batch.action_rows)
 
 
 class RunningShift:
-    """Shifts rewards by their running extreme, which starts at 0: never negative for the positive sign, never
-    positive for the negative one.
+    """Shifts rewards so that none is negative (for the positive sign) or none is positive (for the negative sign).
 
     Attributes:
-        extreme: The least (or greatest) reward seen so far, at most (or least) 0.
+        extreme: The lowest (or highest) reward so far, starting at 0. It is subtracted from rewards.
     """
 
     def __init__(self, reward_sign: RewardSign) -> None:
@@ -69,7 +68,7 @@ class RunningShift:
         self.extreme = 0.0
 
     def __call__(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take these rewards into the extreme, then shift them by it."""
+        """Update the extreme with these rewards, then shift them."""
         if self._positive:
             self.extreme = min(self.extreme, float(rewards.min()))
         else:

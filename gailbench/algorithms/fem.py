@@ -1,7 +1,7 @@
 """Feature expectation matching (Abbeel & Ng 2004; Ho & Ermon 2016, Section 4.1: linear costs in the unit ball).
 
-Among all costs linear in phi with weights in the unit L2 ball, the one that tells policy and expert furthest apart
-has w along the difference of their feature expectations. As a reward: w = (E_expert phi - E_policy phi) / norm,
+Costs are linear in phi, with weights in the unit L2 ball. The cost that separates policy and expert most has its
+weights along the difference of their feature expectations. As a reward: w = (E_expert phi - E_policy phi) / norm,
 r = w . phi / D.
 
 Legend: T steps, N environments, D features.
@@ -22,12 +22,12 @@ from gailbench.tasks import RewardSign
 
 
 class Fem:
-    """The linear reward in the unit ball.
+    """The linear reward with weights in the unit ball.
 
     Args:
         expert: The demonstrated pairs.
-        reward_sign: Which way rewards are shifted.
-        generator: Draws the first weight, a random direction.
+        reward_sign: Sign of the rewards after shifting.
+        generator: Draws the first weights, a random direction.
 
     Attributes:
         weight: w, (D,), of norm at most 1.
@@ -40,12 +40,12 @@ class Fem:
         self.weight = unit_ball(direction)
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
-        """Rewards (T, N): w . phi / D, shifted."""
+        """Return the rewards (T, N): w . phi / D, shifted."""
         rewards = self.features.of_batch(batch) @ self.weight / self.features.dim
         return batch.grid(self._shift(rewards))
 
     def fit(self, batch: Batch) -> dict[str, float]:
-        """Turn w towards what the expert has more of than this batch (undiscounted means over pairs)."""
+        """Set w along the difference of the expert's and this batch's mean features (undiscounted, over pairs)."""
         policy_mean = self.features.of_batch(batch).mean(axis=0, dtype=np.float64)
         self.weight = unit_ball(self.features.expert_mean - policy_mean)
         return {}
@@ -59,12 +59,12 @@ class Fem:
 
 
 def unit_ball(difference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The w of the unit ball with the largest w . difference, (D,)."""
+    """Return the w (D,) in the unit ball with the largest w . difference."""
     norm = np.linalg.norm(difference)
     return difference / norm if norm > 0 else difference
 
 
 def make(assignment: Assignment) -> RewardLearner:
-    """FEM's learner."""
+    """Return the learner of FEM."""
     reward = Fem(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
     return imitate(assignment, reward)

@@ -1,15 +1,15 @@
 """Generative adversarial imitation learning (Ho & Ermon 2016, Section 5).
 
-The discriminator's logit is high for the expert. One Adam step per iteration on
+The discriminator's logit is high for the expert. Each iteration takes one Adam step on
 
-    mean over policy of -log(1 - sigmoid(logit)) + mean over expert of -log sigmoid(logit) - c H(D),
+    mean over policy of -log(1 - sigmoid(logit)) + mean over expert of -log sigmoid(logit) - c H(D).
 
-the sum of the two class means of the logistic loss (eq. 16, with the expert as class 1) minus its entropy. At the
-optimum without the entropy term the loss is 2 log 2 - 2 JS, JS the Jensen-Shannon divergence between the two
-occupancy measures (Section 4), so log 2 - loss / 2 estimates JS.
+This is the logistic loss (eq. 16, with the expert as class 1), averaged over each class and summed, minus the weighted
+entropy of the discriminator. Without the entropy term the loss at the optimum is 2 log 2 - 2 JS, where JS is the
+Jensen-Shannon divergence between the two occupancy measures (Section 4). So log 2 - loss / 2 estimates JS.
 
-The reward is -log(1 - sigmoid(logit)) = softplus(logit) >= 0 where episodes end early on failure, and
-log sigmoid(logit) = -softplus(-logit) <= 0 where they end early on success.
+The reward is -log(1 - sigmoid(logit)) = softplus(logit) >= 0 if episodes end early on failure, and
+log sigmoid(logit) = -softplus(-logit) <= 0 if they end early on success.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class GailSettings:
     """Settings of the discriminator; the defaults are the paper's.
 
     Attributes:
-        learning_rate: Adam's.
-        discriminator_entropy: c, weight of D's entropy in its objective.
-        hidden: Hidden widths.
+        learning_rate: Learning rate of Adam.
+        discriminator_entropy: c, weight of the discriminator's entropy in its loss.
+        hidden: Widths of the hidden layers.
     """
 
     learning_rate: float = 0.01
@@ -48,13 +48,13 @@ class GailSettings:
 
 
 class Gail:
-    """The discriminator as a reward.
+    """The discriminator, which gives the reward.
 
     Args:
         expert: The demonstrated pairs.
-        reward_sign: "positive" or "negative", see above.
+        reward_sign: "positive" or "negative", see the head of this module.
         generator: Draws the initial weights and resamples the expert's pairs.
-        settings: See there.
+        settings: Settings of the discriminator.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Gail:
         self._expert, self._sign, self._generator = expert, reward_sign, generator
         self._expert_inputs = self._inputs(expert.observations, expert.actions)
         inputs = self._expert_inputs.shape[1]
-        # Softmax policies: the observation is the input, and there is one logit per action.
+        # For discrete actions the input is the observation, and there is one logit per action.
         outputs = expert.num_actions if expert.discrete else 1
         self.network = MLP((inputs, *self.settings.hidden, outputs), "tanh", generator)
         self.standardizer = Standardizer(inputs)
@@ -84,13 +84,13 @@ class Gail:
         return torch.from_numpy(self.standardizer(inputs))
 
     def _chosen(self, outputs: Tensor, actions: NDArray[np.generic]) -> Tensor:
-        """(B,) logits of the pairs, out of the network's outputs (B, 1) or (B, A)."""
+        """Return the logits (B,) of the pairs, from the network's outputs (B, 1) or (B, A)."""
         if self._expert.discrete:
             return outputs.gather(1, torch.from_numpy(actions).unsqueeze(1))[:, 0]
         return outputs[:, 0]
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
-        """Rewards (T, N) by the discriminator as it is."""
+        """Return the rewards (T, N) by the current discriminator."""
         actions = batch.action_rows
         inputs = self._inputs(batch.observation_rows, actions)
         logits = self._chosen(self.network.evaluate(self._features(inputs)), actions)
@@ -98,9 +98,9 @@ class Gail:
         return batch.grid(rewards.numpy().astype(np.float64))
 
     def fit(self, batch: Batch) -> dict[str, float]:
-        """One Adam step on the batch and as many pairs of the expert, drawn with replacement."""
+        """Take one Adam step on the batch and as many pairs of the expert, drawn with replacement."""
         size, expert = len(batch), self._expert
-        # Drawing B of M pairs with replacement is M rows with multinomial weights.
+        # Drawing B of M pairs with replacement is equivalent to giving the M pairs multinomial weights.
         counts = self._generator.multinomial(size, np.full(len(expert), 1 / len(expert)))
         weights = torch.from_numpy(counts.astype(np.float32) / size)
         actions = batch.action_rows
@@ -151,11 +151,11 @@ class Gail:
 
 
 def _entropy(logits: Tensor) -> Tensor:
-    """Entropy of Bernoulli(sigmoid(logit)), elementwise."""
+    """Return the entropy of Bernoulli(sigmoid(logit)), elementwise."""
     return softplus(logits) - logits * torch.sigmoid(logits)
 
 
 def make(assignment: Assignment) -> RewardLearner:
-    """GAIL's learner."""
+    """Return the learner of GAIL."""
     reward = Gail(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"), assignment.settings)
     return imitate(assignment, reward)

@@ -1,7 +1,7 @@
 """Game-theoretic apprenticeship learning (Syed & Schapire 2007; Ho & Ermon 2016, Section 4.1: convex combinations).
 
-Among all convex combinations of finitely many rewards, here phi and -phi, the one in which the policy falls
-furthest short of the expert is a single one of the 2 D.
+Rewards are convex combinations of the 2 D rewards phi and -phi. The combination in which the policy is furthest below
+the expert is always a single one of the 2 D rewards.
 
 Legend: T steps, N environments, D features.
 """
@@ -21,11 +21,11 @@ from gailbench.tasks import RewardSign
 
 
 class Gtal:
-    """The single worst of the rewards phi and -phi, divided by their number.
+    """The one of the rewards phi and -phi in which the policy is furthest below the expert, divided by 2 D.
 
     Args:
         expert: The demonstrated pairs.
-        reward_sign: Which way rewards are shifted.
+        reward_sign: Sign of the rewards after shifting.
         generator: Draws the first choice.
 
     Attributes:
@@ -38,14 +38,14 @@ class Gtal:
         self.choice = int(generator.integers(2 * self.features.dim))
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
-        """Rewards (T, N): the chosen one's, shifted."""
+        """Return the rewards (T, N): the chosen feature or its negative, divided by 2 D and shifted."""
         dim = self.features.dim
         sign = 1.0 if self.choice < dim else -1.0
         rewards = self.features.of_batch(batch)[:, self.choice % dim].astype(np.float64) * sign / (2 * dim)
         return batch.grid(self._shift(rewards))
 
     def fit(self, batch: Batch) -> dict[str, float]:
-        """Choose the reward in which this batch falls furthest short of the expert."""
+        """Choose the reward in which this batch is furthest below the expert."""
         policy_mean = self.features.of_batch(batch).mean(axis=0, dtype=np.float64)
         self.choice = worst(self.features.expert_mean - policy_mean)
         return {}
@@ -59,11 +59,11 @@ class Gtal:
 
 
 def worst(shortfall: NDArray[np.float64]) -> int:
-    """Index of the largest entry of (shortfall, -shortfall), shortfall (D,) = expert's mean - policy's."""
+    """Return the index of the largest entry of (shortfall, -shortfall); shortfall (D,) is expert's mean - policy's."""
     return int(np.concatenate((shortfall, -shortfall)).argmax())
 
 
 def make(assignment: Assignment) -> RewardLearner:
-    """GTAL's learner."""
+    """Return the learner of GTAL."""
     reward = Gtal(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
     return imitate(assignment, reward)

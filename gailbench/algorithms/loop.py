@@ -1,8 +1,7 @@
-"""The one loop behind everything that learns from a reward: experts, GAIL, FEM and GTAL.
+"""The loop that experts, GAIL, FEM and GTAL share. They differ only in the reward.
 
-Only the reward differs. An iteration follows Algorithm 1 of Ho & Ermon (2016) in the order of the runs behind the
-published numbers: the policy steps on the reward as it was fitted in the iteration before, then the reward is
-fitted to the new batch.
+An iteration follows Algorithm 1 of Ho & Ermon (2016), in the order of the runs behind the published numbers. First the
+policy takes a step on the reward that was fitted in the previous iteration. Then the reward is fitted to the new batch.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
 from gailbench.tasks import Task
 from gailbench.trpo import (
+    CATCH_UP,
     Floats,
     StepOutcome,
     TrustRegion,
@@ -37,11 +37,11 @@ class LoopSettings:
 
     Attributes:
         batch: State-action pairs per iteration.
-        entropy_weight: lambda, adds -lambda log pi(a|s) to each pair's reward in the advantages.
-        gamma: Discount.
-        gae_lambda: Of generalized advantage estimation.
-        hidden: Hidden widths of policy and value function.
-        activation: Of their hidden layers.
+        entropy_weight: lambda. For the advantages, -lambda log pi(a|s) is added to each pair's reward.
+        gamma: Discount factor.
+        gae_lambda: lambda of generalized advantage estimation.
+        hidden: Widths of the hidden layers of policy and value function.
+        activation: Activation of these hidden layers.
         policy_region: Trust region of the policy's step.
         value_region: Trust region of the value function's fit.
     """
@@ -60,13 +60,17 @@ class RewardLearner:
     """A policy, its value function, its reward and its environments, trained one iteration at a time.
 
     Args:
-        task: Environment, horizon.
-        reward: What is learned from.
-        settings: Loop settings.
-        seed: Of all randomness but the reward's.
-        expert_observations: (M, O), what the standardizers start from; None (an expert being trained) starts
-            them from one extra batch of the initial policy.
-        threads: Threads that sample.
+        task: Environment and horizon.
+        reward: The reward that the policy is trained on.
+        settings: Settings of the loop.
+        seed: Seed of all random numbers but the reward's.
+        expert_observations: (M, O), observations with which the standardizers start. With None (for training an
+            expert) they start with one extra batch of the initial policy.
+        threads: Number of sampling threads.
+
+    Attributes:
+        held: Number of first iterations in which only the value function is trained. It is above 0 if training starts
+            from a policy that is already trained.
     """
 
     def __init__(
@@ -100,12 +104,7 @@ class RewardLearner:
             settings.value_region,
         )
         self._expert_observations = expert_observations
-        self.iteration = self.steps = self._held = 0
-
-    def begin_with(self, policy: Policy, held: int) -> None:
-        """Begin with a policy of the same shape; in the first `held` iterations only the value function learns."""
-        self.policy.load_state(policy.state())
-        self._held = held
+        self.iteration = self.steps = self.held = 0
 
     def _initialize_standardizers(self) -> None:
         observations = self._expert_observations
@@ -113,7 +112,7 @@ class RewardLearner:
             batch = self.sample()
             self.steps += len(batch)
             observations = batch.observation_rows
-        if not self.policy.standardizer.count:  # of a policy to begin with it has seen much already
+        if not self.policy.standardizer.count:  # the standardizer of a trained policy has data already
             self.policy.standardizer.update(observations)
         self._value.inputs.update(observations)
 
@@ -133,7 +132,7 @@ class RewardLearner:
         advantages = self._advantages(batch, rewards, values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
         outcome = StepOutcome()
-        if self.iteration >= self._held:  # Algorithm 1, line 5
+        if self.iteration >= self.held:  # Algorithm 1, line 5
             outcome = policy_step(policy, batch, advantages, self._update_generator, settings.policy_region)
         policy.standardizer.update(batch.observation_rows)
         figures = self._reward.fit(batch)  # Algorithm 1, line 4
@@ -154,22 +153,22 @@ class RewardLearner:
         }
 
     def _advantages(self, batch: Batch, rewards: Floats, values: Floats) -> NDArray[np.float32]:
-        """Standardized advantages (B,) of the rewards with the entropy bonus."""
+        """Return the standardized advantages (B,), with the entropy bonus."""
         settings = self.settings
         total = rewards - settings.entropy_weight * batch.log_probabilities
         advantages = batch.rows(generalized_advantages(total, values, batch.done, settings.gamma, settings.gae_lambda))
         return ((advantages - advantages.mean()) / (advantages.std() + 1e-8)).astype(np.float32)
 
     def _fit_value(self, batch: Batch, values: Floats) -> float:
-        """Fit V to the discounted returns of the reward as it now is, without the bonus; return the explained
+        """Fit V to the discounted returns of the current reward, without the entropy bonus. Return the explained
         variance of V before the fit."""
         returns = discounted_returns(self._reward.reward(batch), batch.done, self.settings.gamma)
-        self._value.fit(batch, returns, self._update_generator)
+        self._value.fit(batch, returns, self._update_generator, steps=1 if self.iteration >= self.held else CATCH_UP)
         variance = batch.rows(returns).var()
         return float(1 - batch.rows(returns - values).var() / variance) if variance > 0 else float("nan")
 
     def state(self) -> State:
-        """Return everything the next iteration depends on, by name."""
+        """Return everything that the next iteration depends on, by name."""
         return join(
             {
                 "policy": self.policy.state(),
@@ -181,7 +180,7 @@ class RewardLearner:
         )
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned; the number of threads must be the same."""
+        """Continue from a value of `state`. The number of threads must be the same."""
         self.policy.load_state(part(state, "policy"))
         self._value.load_state(part(state, "value"))
         self._reward.load_state(part(state, "reward"))
@@ -194,6 +193,6 @@ class RewardLearner:
 
 
 def imitate(assignment: Assignment, reward: Reward) -> RewardLearner:
-    """Return the learner of an algorithm that is this loop with a reward of its own."""
+    """Return the learner of an algorithm that is this loop with another reward."""
     observations = None if assignment.pairs is None else assignment.pairs.observations
     return RewardLearner(assignment.task, reward, assignment.loop, assignment.seed, observations)

@@ -1,4 +1,4 @@
-"""What the loop learns from: the interface of a reward, and the environment's own."""
+"""The interface of a reward, and the environment's true reward."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gailbench.sampling import Batch
 
 
 class Reward(Protocol):
-    """What the loop learns from."""
+    """The reward that the loop trains the policy on."""
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
-        """Rewards (T, N) of a batch's pairs."""
+        """Return the rewards (T, N) of a batch's pairs."""
 
     def fit(self, batch: Batch) -> dict[str, float]:
-        """Adapt to a batch of the policy's pairs; return figures for the learning curve."""
+        """Fit the reward to a batch of the policy's pairs. Return numbers for the learning curve, by column."""
 
     def state(self) -> State:
-        """Return everything the next fit depends on."""
+        """Return everything that the next fit depends on."""
 
     def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a value of `state`."""
 
 
 class FixedReward:
@@ -41,7 +41,7 @@ class FixedReward:
 
 
 class TrueReward(FixedReward):
-    """The environment's own reward: it trains experts."""
+    """The environment's true reward. Experts are trained on it."""
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         return batch.rewards

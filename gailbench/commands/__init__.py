@@ -1,1 +1,1 @@
-"""The commands, a file each: they parse, call and print."""
+"""The commands, one file each: they parse options, call the library and print."""

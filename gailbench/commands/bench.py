@@ -10,11 +10,11 @@ from gailbench.tasks import TASKS, Task
 
 @click.command("bench")
 @click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all nine if not given.")
-@click.option("--threads", type=THREADS, default=1, help="Threads of each measurement.")
-@click.option("--rounds", type=POSITIVE, default=5, help="Interleaved rounds; figures are their medians.")
+@click.option("--threads", type=THREADS, default=1, help="Threads per measurement.")
+@click.option("--rounds", type=POSITIVE, default=5, help="Rounds of measurements; medians are printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(tasks: list[Task] | None, threads: int, rounds: int, as_json: bool) -> None:
-    """Measure sampling and whole GAIL iterations against the physics alone.
+    """Measure the speed of sampling and of whole GAIL iterations, relative to the physics alone.
 
     \b
     Example:

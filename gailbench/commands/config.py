@@ -1,4 +1,4 @@
-"""Settings: each with its value and where it comes from."""
+"""Showing the settings of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sampling and inspecting demonstrations."""
+"""Sampling, importing, exporting and inspecting demonstrations."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def demos() -> None:
 
 
 @demos.command("sample")
-@click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all that have an expert if not given.")
-@click.option("--trajectories", type=MILLION, help="Trajectories.  [default: the paper's full set]", show_default=False)
+@click.option("--task", "tasks", type=TASK_LIST, help="Tasks.  [default: all with a shipped expert]")
+@click.option("--trajectories", type=MILLION, help="Number of trajectories.  [default: the task's]", show_default=False)
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
 def demos_sample(
     tasks: list[Task] | None, trajectories: int | None, seed: int, file: Path | None, out: Path | None
 ) -> None:
-    """Sample whole trajectories of the stochastic expert, with their true rewards.
+    """Sample demonstrations: whole trajectories of the stochastic expert, with true rewards.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def demos_sample(
 
 
 def _next(task: Task, path: Path, trajectories: int) -> str:
-    """The command that learns from a file, with the sizes that it has enough trajectories for."""
+    """Return the command that learns from a demonstrations file, with sizes for which it has enough trajectories."""
     command = f"next: gailbench run {same(task)} --demos {shlex.quote(str(path))}"
     if trajectories >= max(task.sizes):
         return command
@@ -64,11 +64,11 @@ def _next(task: Task, path: Path, trajectories: int) -> str:
 @click.argument("source", metavar="FILE_OR_ID")
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK_imported.npz]", show_default=False)
 @click.option(
-    "--keep-every", type=POSITIVE, help="Say what a subsample of every k-th pair keeps.  [default: the task's]"
+    "--keep-every", type=POSITIVE, help="Report how many pairs remain if every k-th is kept.  [default: the task's]"
 )
-@click.option("--overwrite", is_flag=True, help="Write where a file is.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: int | None, overwrite: bool) -> None:
-    """Read somebody's demonstrations, say what was understood, and write them as a demonstrations file.
+    """Convert demonstrations of another program to a demonstrations file, and print what the file holds.
 
     The format is recognized by content: Minari, the paper's HDF5, baselines, Stable-Baselines, IL-Datasets, imitation.
 
@@ -100,8 +100,8 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 @demos.command("export")
 @click.argument("file", type=FILE)
 @click.option("--format", "format", type=click.Choice(("npz", "minari", "hdf5")), required=True, help="Format.")
-@click.option("--out", required=True, help="File; for Minari an id such as gail/hopper-v0, or a path ./NAME-v0.")
-@click.option("--overwrite", is_flag=True, help="Write where a file is.")
+@click.option("--out", required=True, help="File. For Minari an id such as gail/hopper-v0, or a path ./NAME-v0.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
     """Write a demonstrations file for other programs.
 

@@ -34,7 +34,7 @@ from gailbench.tasks import TASKS, Task
 
 @click.group()
 def expert() -> None:
-    """Train, list and evaluate the experts that all scores are relative to."""
+    """Train, list and evaluate experts. An expert's return is 1 in the normalized score."""
 
 
 @expert.command("train")
@@ -44,7 +44,7 @@ def expert() -> None:
 @click.option(
     "--out",
     type=FILE,
-    help="Policy file.  [default: experts/TASK.safetensors; of an own task, under results]",
+    help="Policy file.  [default: experts/TASK.safetensors; for your own task, under results/]",
     show_default=False,
 )
 @click.option(
@@ -58,11 +58,11 @@ def expert() -> None:
 @click.option(
     "--start",
     type=FILE,
-    help="A policy to begin with, instead of a random one.  [default: none]",
+    help="Policy file to start from.  [default: a random policy]",
     show_default=False,
 )
 @click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints.")
-@click.option("--overwrite", is_flag=True, help="Train anew where a finished expert is.")
+@click.option("--overwrite", is_flag=True, help="Replace a finished expert.")
 def expert_train(
     tasks: list[Task] | None,
     iterations: int | None,
@@ -75,10 +75,9 @@ def expert_train(
 ) -> None:
     """Train experts by TRPO on the true reward, with the shipped experts' recipes.
 
-    Writes the policy, its card (.json), its learning curve (.csv) and a checkpoint. Interrupted, the same command
-    continues. Finished, the same command with more --iterations continues.
-    With --start the value function is fitted to the policy before the first
-    step.
+    Writes the policy, its card (.json), its learning curve (.csv) and a checkpoint. The same command continues an
+    interrupted training. With more --iterations it continues a finished one. With --start only the value function
+    is trained at first.
 
     \b
     Example:
@@ -98,7 +97,7 @@ def expert_train(
     if out is not None and len(chosen) > 1:
         raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
     if out is not None and out.suffix != ".safetensors":
-        raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve stand beside it")
+        raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve are written beside it")
     if start is not None and len(chosen) > 1:
         raise click.UsageError(f"--start names one policy, but there are {len(chosen)} tasks; give one --task")
     if taken := [name for name, _ in settings if name in ("iterations", "seed")]:
@@ -151,7 +150,7 @@ def _next(task: Task, path: Path) -> str:
 
 
 def _beside(card: dict[str, Any]) -> str:
-    """What an expert's returns are read beside: the paper's, or the random policy's."""
+    """Return the returns that an expert is compared with: the paper's, or the random policy's."""
     if "paper_mean" in card:
         return f"paper {card['paper_mean']:.2f} ± {card['paper_std']:.2f}"
     return f"random {card['random']['mean']:.2f} ± {card['random']['std']:.2f}"
@@ -160,7 +159,7 @@ def _beside(card: dict[str, Any]) -> str:
 @expert.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def expert_list(as_json: bool) -> None:
-    """List the shipped experts beside the paper's.
+    """List the shipped experts' returns beside those of the paper's experts.
 
     \b
     Example:
@@ -191,11 +190,13 @@ def expert_list(as_json: bool) -> None:
 @expert.command("evaluate")
 @click.option("--task", "tasks", type=TASK_LIST, required=True, help="Tasks.")
 @click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
-@click.option("--episodes", type=POSITIVE, default=50, help="Episodes, stochastic and deterministic each.")
+@click.option(
+    "--episodes", type=POSITIVE, default=50, help="Episodes with sampled actions, and as many with the most probable."
+)
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def expert_evaluate(tasks: list[Task], file: Path | None, episodes: int, seed: int, as_json: bool) -> None:
-    """Measure experts on fresh episodes of Gymnasium's own environments.
+    """Measure the returns of experts on fresh episodes of Gymnasium's own environments.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What commands share: types of options, and how they print. Heavy imports stand inside functions: help is instant."""
+"""What commands share: option types and printing. Heavy imports are inside functions, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ EXIT_ERROR, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
 
 
 class Several(tuple[Any, ...]):
-    """Items that one word of a list stands for."""
+    """Several items given by one word of a list, such as 0-6."""
 
 
 class CommaList(click.ParamType):
-    """A comma-separated list; `item` converts one entry and raises ValueError with what is wrong."""
+    """A comma-separated list. `item` converts one entry; it raises ValueError with a message if the entry is wrong."""
 
     name = "list"
 
@@ -61,7 +61,7 @@ def one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
 
 
 def number(kind: type[int] | type[float], least: float, below: float = 2**63) -> Callable[[str], float]:
-    """A number in plain notation, from the least to what is below a bound."""
+    """Return a parser of numbers from `least` up to, but not including, `below`."""
 
     def convert(word: str) -> float:
         try:
@@ -71,7 +71,7 @@ def number(kind: type[int] | type[float], least: float, below: float = 2**63) ->
         except ValueError:
             raise ValueError(f"'{word}' is not {'an integer' if kind is int else 'a number'}") from None
         if not least <= value < below:
-            raise ValueError(f"{word} is out of range; the least is {least:g}, the largest below {below:,.0f}")
+            raise ValueError(f"{word} is out of range; it must be at least {least:g} and below {below:,.0f}")
         return value
 
     return convert
@@ -94,7 +94,7 @@ class Number(click.ParamType):
 
 
 def whole_numbers(least: int) -> Callable[[str], Any]:
-    """Whole numbers, and ranges of them such as 0-6."""
+    """Return a parser of whole numbers and of ranges such as 0-6."""
     one = number(int, least)
 
     def convert(word: str) -> Any:
@@ -110,7 +110,7 @@ def whole_numbers(least: int) -> Callable[[str], Any]:
 
 
 class Duration(click.ParamType):
-    """A time such as 2h30m, 45m, 90 (seconds), or one of Slurm's: 02:30:00, 1-12:00:00; in seconds."""
+    """A duration such as 2h30m, 45m or 90 (seconds), or in Slurm's form: 02:30:00, 1-12:00:00. Converts to seconds."""
 
     name = "duration"
 
@@ -122,7 +122,7 @@ class Duration(click.ParamType):
 
         if slurm := re.fullmatch(r"(?:([0-9]{1,4})-)?([0-9]{1,4}):([0-9]{2})(?::([0-9]{2}))?", str(value).strip()):
             days, first, second, third = (int(n or 0) for n in slurm.groups())
-            # Without days and with two numbers Slurm means minutes and seconds.
+            # Slurm reads two numbers without days as minutes and seconds.
             hours, minutes, rest = (first, second, third) if slurm[1] or slurm[4] else (0, first, second)
             if seconds := float(((days * 24 + hours) * 60 + minutes) * 60 + rest):
                 return seconds
@@ -174,13 +174,13 @@ def _named_tasks(word: str) -> Any:
 
 
 def algorithm_name(word: str) -> str:
-    """Check an algorithm's name; the registry is not asked before, since it looks at installed packages."""
+    """Check an algorithm's name. The registry is built only here, because it searches the installed packages."""
     from gailbench.algorithms import registry
 
     return one_of("algorithm", list(registry()))(word)
 
 
-# The paper's by name, all of them, Gymnasium ids, or TOML files.
+# Names of the paper's tasks, "all", Gymnasium ids, or TOML files.
 TASK_LIST = CommaList(_named_tasks, "T,...")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -195,7 +195,7 @@ def stderr() -> Console:
     from rich.console import Console
 
     class Tireless(Console):
-        """Goes on in silence where nobody reads any more, instead of ending the program."""
+        """A console that falls silent when its pipe is closed, instead of ending the program."""
 
         def on_broken_pipe(self) -> None:
             self.quiet = True
@@ -203,13 +203,13 @@ def stderr() -> Console:
     return Tireless(stderr=True)
 
 
-# How they appear where the terminal or the pipe has no such character.
+# Replacements for characters that the encoding of the terminal or the pipe lacks.
 _PLAIN = {"\u00b1": "+-", "\u2713": "=", "\u25b2": "^", "\u25bc": "v", "\u03bb": "lambda", "\u2013": "-"}
 _PLAIN |= dict(zip("\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", "12345678", strict=True))
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Handle what an encoding lacks, lone surrogates of a path included."""
+    """Replace characters that the encoding lacks, including lone surrogates in a path."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     failed = error.object[error.start : error.end]
@@ -220,10 +220,10 @@ codecs.register_error("gailbench", _plain)
 
 
 def prepare_streams() -> None:
-    """Let standard output and error take any text, whatever their encoding; closed ones take it to nowhere."""
+    """Let standard output and error accept any text in any encoding. A closed one is replaced by the null device."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is None:  # else the next file that is opened would get its number, and what libraries print
+        if stream is None:  # otherwise the next opened file gets this number, and libraries would print into it
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
@@ -231,15 +231,15 @@ def prepare_streams() -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on standard error; where nobody reads it any more, go on without."""
+    """Print a line on standard error. If that fails, do nothing."""
     with contextlib.suppress(OSError, ValueError):
         click.echo(one_line(text), err=True)
 
 
 @contextlib.contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """Give a function that prints a line on standard output; where that fails, the block still goes on to write its
-    files, and the error is raised at its end."""
+    """Give a function that prints a line on standard output. If printing fails, the block still runs to its end, so
+    that its files are written; then the error is raised."""
     lost: list[OSError] = []
 
     def tell(text: str) -> None:
@@ -255,7 +255,7 @@ def telling() -> Iterator[Callable[[str], None]]:
 
 
 def same(task: Task) -> str:
-    """How a command names a task: one's own is given by an id or a file, which the task does not know."""
+    """Return how to name a task on the command line. A user's own task does not know the id or file it was given as."""
     return f"--task {task.name}" if task.name in TASKS else "with the same --task"
 
 
@@ -265,7 +265,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
     texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
-    # A pipe has no width of its own, whatever the environment says of colors; cutting columns would lose data.
+    # A pipe has no width. Cutting columns there would lose data.
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else sum(widths) + 2 * len(widths))
     for part in _fitting(widths, console.width):
@@ -278,7 +278,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def _fitting(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns of the tables that a table is cut into where it is wider than the terminal; each has the first column."""
+    """Divide columns among several tables, none wider than the terminal. Each table repeats the first column."""
     parts, used = [[0]], widths[0]
     for index, own in enumerate(widths[1:], start=1):
         if used + 2 + own > width and len(parts[-1]) > 1:
@@ -294,7 +294,7 @@ def print_json(content: object) -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use, which a batch system may have limited."""
+    """Return the number of cores that this process may use. A batch system may limit it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -307,7 +307,7 @@ def duration(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """Return a large number in short: "1.5 million"."""
+    """Return a large number in words: "1.5 million"."""
     for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:
             return f"{number / size:.1f} {name}"

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, plain lines otherwise. The only place besides cli.py that knows rich."""
+"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _bars(console: Console) -> Progress:
 
 
 class _Display:
-    """Bars while it is entered, on a terminal; `_progress` is None elsewhere."""
+    """A context manager that shows bars on a terminal. Without a terminal `_progress` is None."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -44,13 +44,13 @@ class _Display:
             self._progress.stop()
 
     def _print(self, line: str) -> None:
-        # Whoever reads it may leave: the work goes on without progress.
+        # The work goes on even if standard error is closed.
         with contextlib.suppress(OSError, ValueError):
             self._console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class GridProgress(_Display):
-    """Shows a grid's events: one bar for the grid and one for each open run, or a line per finished run."""
+    """Shows the progress of many runs: a bar for all runs and one per active run, or a line per finished run."""
 
     def __init__(self, total: int, console: Console) -> None:
         super().__init__(console)
@@ -62,7 +62,7 @@ class GridProgress(_Display):
             self._grid = self._progress.add_task("all runs", total=total, note="")
 
     def show(self, event: Event) -> None:
-        """Take an event."""
+        """Show an event."""
         spec = event.job.spec
         if event.kind == "row":
             self._show_row(spec, event.row)
@@ -79,7 +79,7 @@ class GridProgress(_Display):
         if event.kind == "locked":
             if spec not in self._locked:
                 self._locked.add(spec)
-                self._print(f"{spec.label()}: {event.message}; it is left to it")
+                self._print(f"{spec.label()}: {event.message}; this command tries the run again later")
             return
         if self._progress is not None:
             self._progress.advance(self._grid)
@@ -102,8 +102,22 @@ class GridProgress(_Display):
         self._progress.update(self._bars[spec], completed=row["iteration"], note=note)
 
 
+class FrameProgress(_Display):
+    """Shows on a terminal how many frames of a video are written."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        super().__init__(console)
+        if self._progress is not None:
+            self._bar = self._progress.add_task(name, total=None, note="frames")
+
+    def advance(self) -> None:
+        """Count a frame."""
+        if self._progress is not None:
+            self._progress.advance(self._bar)
+
+
 class CurveProgress(_Display):
-    """Shows one training: a bar with the current return on a terminal, and its learning curve as numbers."""
+    """Shows the progress of one training: on a terminal a bar with the current return, and learning-curve rows."""
 
     LINES = 25
 
@@ -115,7 +129,7 @@ class CurveProgress(_Display):
             self._bar = self._progress.add_task(name, total=iterations, note="")
 
     def show(self, row: dict[str, float]) -> None:
-        """Take a row of the learning curve."""
+        """Show a row of the learning curve."""
         iteration = int(row["iteration"])
         if self._progress is not None:
             self._progress.update(self._bar, completed=iteration, note=f"return {row['return_mean']:.1f}")

@@ -1,4 +1,4 @@
-"""The report."""
+"""Writing the report."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     "formats",
     type=CommaList(one_of("format", FORMATS), "F,..."),
     default=",".join(FORMATS),
-    help="What to write; png, svg and pdf are the figures.",
+    help="Formats to write; png, svg and pdf hold the figures.",
 )
 @click.option(
     "--add",
     "added",
     type=FILE,
     multiple=True,
-    help="CSV of someone else's returns: task, algorithm, trajectories, seed, episode, return. Also several times.",
+    help="Also add a method's returns: CSV with task, algorithm, trajectories, seed, episode, return. Repeatable.",
 )
-@click.option("--readme", type=FILE, help="Also fill the marked block of this Markdown file with the main numbers.")
+@click.option("--readme", type=FILE, help="Also write the main numbers into the marked block of this Markdown file.")
 def report(results: Path, out: Path | None, formats: list[str], added: tuple[Path, ...], readme: Path | None) -> None:
-    """Write tables, page and figures beside the paper's numbers, and print the table.
+    """Compare results with the paper's: write tables, figures and a page, and print the table.
 
-    Every cell gets a verdict: matches, better, worse or open. Without --out, RESULTS/README.md shows the report.
+    Every cell gets a verdict: matches, better, worse or open. Without --out the report is also written to
+    RESULTS/README.md.
 
     \b
     Example:
@@ -56,17 +57,21 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
     say(f"{len(report.files)} files written to {folder}")
     if out is None and "md" in formats:
         shown = write_results_readme(report, results)
-        say(f"{shown} written" if shown else f"{results / 'README.md'} is not the report's and stays as it is")
+        say(
+            f"{shown} written"
+            if shown
+            else f"{results / 'README.md'} was not written by gailbench and is kept as it is"
+        )
     if readme is not None:
         fill_readme(readme, report.findings, results)
-        say(f"numbers filled into {readme}")
+        say(f"numbers written into {readme}")
     _print_findings(report.findings)
     page = folder / "report.html"
     click.echo(f"{report.findings.headline}" + (f" More: {page}" if page in report.files else ""))
 
 
 def _print_findings(findings: Findings) -> None:
-    """Print the cells that have runs, ours beside the paper's, and then the runs that are not of the paper's grid."""
+    """Print the cells that have runs, beside the paper's, and then the runs that are not in the paper's grid."""
     from gailbench.report.text import LEGEND, blocks, mean_and_std, score
 
     table = findings.table[findings.table["seeds"] > 0]
@@ -80,7 +85,7 @@ def _print_findings(findings: Findings) -> None:
         click.echo(f"Normalized scores, ours / the paper's; {LEGEND}.")
     others = findings.others
     if len(others):
-        click.echo(f"{'Other' if len(table) else 'Your'} runs, not of the paper's grid:")
+        click.echo(f"{'Other' if len(table) else 'Your'} runs, not in the paper's grid:")
         print_table(
             ("task", "algorithm", "settings", "size", "seeds", "return", "score"),
             [
@@ -99,7 +104,7 @@ def _print_findings(findings: Findings) -> None:
 
 
 def _cell(row: pd.Series | None) -> str | None:
-    """A cell: our normalized mean, the paper's, the verdict; the return where there is no expert to divide by."""
+    """Return a cell's text: our normalized mean, the paper's and the verdict. Without an expert it is the return."""
     from gailbench.report.text import SYMBOLS, mean_and_std, score
 
     if row is None:

@@ -38,7 +38,7 @@ from gailbench.tasks import Task
     "tasks",
     type=TASK_LIST,
     required=True,
-    help="Tasks of the paper, or all; a Gymnasium id or a .toml file for your own.",
+    help="Tasks of the paper, or 'all'; for your own task a Gymnasium id or a .toml file.",
 )
 @click.option(
     "--sizes",
@@ -49,22 +49,24 @@ from gailbench.tasks import Task
 @click.option(
     "--algorithms",
     type=CommaList(algorithm_name, "A,..."),
-    help="Algorithms, or constant: TRPO on a constant reward, a control.  [default: the paper's for the task]",
+    help="Algorithms; 'constant' is a control, TRPO on a constant reward.  [default: the paper's for the task]",
     show_default=False,
 )
-@click.option("--seeds", type=CommaList(whole_numbers(0), "S,..."), default="0", help="Seeds, also as 0-6.")
+@click.option(
+    "--seeds", type=CommaList(whole_numbers(0), "S,..."), default="0", help="Seeds; ranges such as 0-6 are allowed."
+)
 @click.option(
     "--entropy-weight",
     "entropy_weights",
     type=CommaList(number(float, 0), "L,..."),
-    help="GAIL's policy entropy weights (lambda).  [default: the paper's for the task]",
+    help="GAIL's weights of the policy's entropy (lambda).  [default: the paper's for the task]",
     show_default=False,
 )
 @click.option(
     "--demos",
     "demos_file",
     type=FILE,
-    help="Demonstrations of your own.  [default: the shipped expert's]",
+    help="Demonstrations file of your own.  [default: sampled from the task's expert]",
     show_default=False,
 )
 @click.option(
@@ -73,7 +75,9 @@ from gailbench.tasks import Task
     help="Iterations (BC: gradient steps).  [default: the paper's]",
     show_default=False,
 )
-@click.option("--batch", type=POSITIVE, help="Pairs per iteration.  [default: the paper's]", show_default=False)
+@click.option(
+    "--batch", type=POSITIVE, help="State-action pairs per iteration.  [default: the paper's]", show_default=False
+)
 @click.option(
     "--set",
     "settings",
@@ -86,37 +90,41 @@ from gailbench.tasks import Task
     "--config",
     "config_file",
     type=FILE,
-    help="TOML file with settings; --set goes before it.  [default: none]",
+    help="TOML file with settings; --set overrides it.  [default: none]",
     show_default=False,
 )
 @click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
 @click.option(
     "--jobs",
     type=POSITIVE,
-    help="Runs side by side, local engine only.  [default: number of cores]",
+    help="Number of runs in parallel, local engine only.  [default: number of cores]",
     show_default=False,
 )
 @click.option("--checkpoint-every", type=SECONDS, default=300, help="Seconds between two checkpoints of a run.")
 @click.option(
     "--time-limit",
     type=Duration(),
-    help="Stop, with everything saved, when this time is over.  [default: none]",
+    help="Save everything and stop after this time.  [default: none]",
     show_default=False,
 )
 @click.option(
     "--shard",
     type=Shard(),
-    help="Only the K-th of N parts, for batch systems.  [default: all]",
+    help="Do only the K-th of N parts of the runs, for batch systems.  [default: all]",
     show_default=False,
 )
 @click.option(
-    "--engine", type=click.Choice(("local", "ray")), default="local", help="Processes of this machine, or a cluster."
+    "--engine",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    help="Processes on this machine, or a Ray cluster.",
 )
 @click.option(
     "--address",
-    help="Ray cluster to join, 'auto' for the one this machine is in.  [default: starts one]",
+    help="Ray cluster to join; 'auto' is the one that this machine belongs to.  [default: starts one]",
     show_default=False,
 )
+@click.option("--tensorboard", is_flag=True, help="Also write learning curves for TensorBoard, into the run folders.")
 @click.option("--dry-run", is_flag=True, help="List the runs and write nothing.")
 def run(
     tasks: list[Task],
@@ -136,12 +144,13 @@ def run(
     shard: tuple[int, int] | None,
     engine: str,
     address: str | None,
+    tensorboard: bool,
     dry_run: bool,
 ) -> None:
-    """Run algorithms on tasks: by default the paper's grid at the paper's budget.
+    """Train algorithms on tasks: by default the paper's grid at the paper's budget.
 
-    Complete runs are skipped; interrupted, the same command continues. Runs with the fewest environment steps go
-    first, then lower seeds, then smaller sizes. Several of these commands may share a results folder.
+    Complete runs are skipped. The same command continues interrupted runs. Runs with the fewest environment steps go
+    first, then lower seeds, then smaller sizes. Several commands may share a results folder.
 
     \b
     Example:
@@ -152,15 +161,18 @@ def run(
     from gailbench.commands.progress import GridProgress
     from gailbench.runs import estimate, grid
     from gailbench.runs.settings import read_settings
+    from gailbench.runs.tensorboard import check_installed
 
     deadline = float("inf")
     if time_limit is not None:
-        # Saving takes a moment too.
+        # Saving takes time too.
         deadline = time.monotonic() + time_limit - min(10.0, 0.05 * time_limit)
     if demos_file is not None and len(tasks) > 1:
         raise click.UsageError(f"--demos names one task's file, but there are {len(tasks)} tasks; give one --task")
     if address is not None and engine != "ray":
-        raise click.UsageError("--address is Ray's; give --engine ray too")
+        raise click.UsageError("--address needs --engine ray")
+    if tensorboard:
+        check_installed()
     request = grid.Request(
         results=results,
         demonstrations=demos_file,
@@ -172,6 +184,7 @@ def run(
         iterations=iterations,
         settings=(*(read_settings(config_file) if config_file else ()), *settings),
         write=not dry_run,
+        tensorboard=tensorboard,
     )
     remarks: list[str] = []
     states = grid.plan_all(tasks, request, shard, remarks.append)

@@ -1,4 +1,4 @@
-"""One run."""
+"""Showing one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gailbench.commands.options import FOLDER, print_json
 @click.argument("run", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(run: Path, as_json: bool) -> None:
-    """Show one run: what determines it, its learning curve, its evaluation, the paper's value.
+    """Show one run: its settings, its learning curve, its evaluation, and the paper's value.
 
     \b
     Example:

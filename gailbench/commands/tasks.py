@@ -1,4 +1,4 @@
-"""The tasks with their settings."""
+"""Listing the paper's tasks and checking your own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gailbench.tasks import TASKS, Task
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every setting.")
 @click.pass_context
 def tasks(context: click.Context, as_json: bool) -> None:
-    """List the paper's nine tasks with their settings, or check one of your own.
+    """List the paper's nine tasks with their settings, or check a task of your own.
 
     \b
     Example:
@@ -60,7 +60,7 @@ def tasks(context: click.Context, as_json: bool) -> None:
 @click.argument("task", type=TASK_LIST, metavar="TASK")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(task: list[Task], as_json: bool) -> None:
-    """Build a task, step it, and say how fast it is: one of the paper's, a Gymnasium id or a .toml file.
+    """Build and step a task, and print its settings and speed. TASK is a name, a Gymnasium id or a .toml file.
 
     \b
     Example:

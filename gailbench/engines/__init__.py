@@ -1,1 +1,1 @@
-"""Engines: how the runs of a grid are spread, over the processes of one machine (local) or over many (ray)."""
+"""Engines: they do many runs, in processes of one machine (local) or on a cluster (ray)."""

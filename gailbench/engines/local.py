@@ -21,10 +21,10 @@ from gailbench.plumbing.interrupts import STOP, StopSignals
 from gailbench.runs.folder import folder_of
 from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
 
-# Seconds: how long workers may take to save before they are killed, and between two attempts at a locked run.
+# Seconds that workers have to save before they are killed, and seconds between two attempts at a locked run.
 GRACE = 8.0
 LOCKED_PAUSE = 2.0
-# A terminal or a batch system sends these to the workers too, which only the parent may stop.
+# A terminal or a batch system also sends these signals to the workers. Workers ignore them: the parent stops workers.
 _PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -36,24 +36,24 @@ def execute(
     checkpoint_every: float = 300.0,
     deadline: float = float("inf"),
 ) -> Outcome:
-    """Carry out jobs in worker processes; a signal or the deadline save checkpoints and return.
+    """Do jobs in worker processes. On a signal or at the deadline, checkpoints are saved and the function returns.
 
-    A run that fails does not stop the others. One whose worker is killed by the system is taken up once more from
-    its checkpoint. One that another process is at is left to it, and tried again until it is complete or free.
+    A run that fails does not stop the others. If the system kills a worker, its run is continued from its checkpoint,
+    but only once. A run locked by another process is retried until it is complete or free.
 
     Args:
-        jobs: What to do.
+        jobs: The jobs.
         results: The results folder.
-        workers: Runs side by side.
-        on_event: Hears what happens.
+        workers: Number of runs in parallel.
+        on_event: Gets every event.
         checkpoint_every: Seconds between two checkpoints of a run.
-        deadline: By `time.monotonic`.
+        deadline: Time to stop, on the clock of `time.monotonic`.
     """
     queue = _Queue(ordered(jobs))
     outcome = Outcome()
     context = multiprocessing.get_context("spawn")
     pool: list[_Worker] = []
-    killed: set[Job] = set()  # once: they are not tried a third time
+    killed: set[Job] = set()  # jobs whose worker was killed once; they fail the second time
     kill_at = float("inf")
     with StopSignals() as signals:
         while queue.waiting or pool:
@@ -63,7 +63,7 @@ def execute(
                 queue.waiting.clear()
                 for worker in pool:
                     worker.process.terminate()
-                    if worker.process.pid is not None:  # one that was stopped must go on to save
+                    if worker.process.pid is not None:  # a suspended worker must continue in order to save
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(worker.process.pid, signal.SIGCONT)
             if time.monotonic() > kill_at:
@@ -86,15 +86,15 @@ def execute(
                     pool.remove(worker)
                 if event is None:
                     continue
-                if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by us
-                    event = replace(event, message=event.message or "its process was asked to end")
+                if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by this function
+                    event = replace(event, message=event.message or "its process was told to end")
                     if event.job in killed:
                         event = replace(event, kind="failed", message=f"{event.message}, twice")
                         keep_error(folder_of(event.job.spec, results), f"{event.message}\n")
                     else:
                         killed.add(event.job)
                         queue.waiting.insert(0, event.job)
-                        event = replace(event, kind="notice", message=f"{event.message}; it is taken up again")
+                        event = replace(event, kind="notice", message=f"{event.message}; the run is continued")
                 elif event.kind == "locked" and not outcome.interrupted:
                     queue.put_off(event.job)
                 outcome.record(event)
@@ -103,7 +103,7 @@ def execute(
 
 
 class _Queue:
-    """Jobs that wait, some of them not before a given time."""
+    """Waiting jobs. Locked jobs wait at least until a given time."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self.waiting = jobs
@@ -122,11 +122,11 @@ class _Queue:
 
 
 class _Worker:
-    """A process that carries out one job after another, and the pipe to it.
+    """A process that does one job after another, and the pipe to it.
 
     Attributes:
-        job: The one it is at.
-        alive: Whether it can be given another.
+        job: The current job; None if it has none.
+        alive: Whether it can get another job.
     """
 
     def __init__(self, context: Any, results: Path, checkpoint_every: float) -> None:
@@ -140,11 +140,11 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job = job
-        with contextlib.suppress(OSError):  # a dead worker is noticed when it is read
+        with contextlib.suppress(OSError):  # `receive` notices a dead worker
             self.connection.send(job)
 
     def receive(self) -> Event | None:
-        """Return what has arrived; a worker that ended interrupts its job."""
+        """Return the next event of the worker. If the worker has ended, this is an interruption of its job."""
         try:
             event: Event = self.connection.recv()
         except (EOFError, OSError):
@@ -167,13 +167,13 @@ class _Worker:
 
 @contextlib.contextmanager
 def _inherited() -> Iterator[None]:
-    """What a worker takes over when it starts: one thread, and signals that wait until it handles them."""
-    # One thread, which libraries read when they are imported; and no imports from the current folder, where a user's
-    # own signal.py would stand in for the library's.
+    """Set what a worker inherits when it starts: one thread, and signals that are blocked until it handles them."""
+    # Libraries read the number of threads when they are imported. Modules are not imported from the current folder,
+    # where a user's signal.py would replace the library's.
     wanted = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
-    resource_tracker.ensure_running()  # when it starts, it unblocks these signals
+    resource_tracker.ensure_running()  # it unblocks these signals when it starts, so it must run before
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         yield
@@ -187,7 +187,7 @@ def _inherited() -> Iterator[None]:
 
 
 def _work(connection: Connection, results: Path, checkpoint_every: float) -> None:
-    """The worker's loop: ends when the pipe is closed or its job was interrupted."""
+    """The worker's loop. It ends when the pipe is closed or its job was interrupted."""
     with StopSignals() as signals:
         for number in _PARENTS:
             signal.signal(number, signal.SIG_IGN)
@@ -200,7 +200,7 @@ def _work(connection: Connection, results: Path, checkpoint_every: float) -> Non
         def tell(event: Event) -> None:
             try:
                 connection.send(event)
-            except OSError:  # nobody is left to work for
+            except OSError:  # the parent has ended
                 signals.set = True
 
         while not signals.set:

@@ -1,8 +1,8 @@
-"""The Ray engine: every run is a Ray task, on whichever node of a cluster has a free core.
+"""The Ray engine: every run is a Ray task, on any node of a cluster with a free core.
 
-A task whose node or process is lost is retried by Ray, and goes on from the run's last checkpoint where the results
-folder is shared between the nodes. Where a node does not see it, the run is carried out in a temporary folder of the
-node and its files, a checkpoint included, come back when it ends.
+If a node or process is lost, Ray retries the task. The run continues from its last checkpoint if the nodes share the
+results folder. On a node that does not share it, the run is done in a temporary folder of the node. When it ends, its
+files are sent back, including its checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_erro
 
 CPUS = 1
 RETRIES = 5
-# Seconds: how long tasks may take to save before they are given up, and between two attempts at a locked run.
+# Seconds that tasks have to save before they are abandoned, and seconds between two attempts at a locked run.
 GRACE = 8.0
 LOCKED_PAUSE = 2.0
 Files = dict[str, bytes]
@@ -40,15 +40,15 @@ def execute(
     checkpoint_every: float = 300.0,
     deadline: float = float("inf"),
 ) -> Outcome:
-    """Carry out jobs as Ray tasks; a signal or the deadline save checkpoints and return.
+    """Do jobs as Ray tasks. On a signal or at the deadline, checkpoints are saved and the function returns.
 
     Args:
-        jobs: What to do.
-        results: The results folder; nodes that share it write there.
-        address: The cluster to join, "auto" for the one that this machine is in; None starts one on this machine.
-        on_event: Hears how runs end.
+        jobs: The jobs.
+        results: The results folder. Nodes that share it write there.
+        address: The cluster to join. "auto" is the one that this machine belongs to. None starts one on this machine.
+        on_event: Gets an event when a run ends.
         checkpoint_every: Seconds between two checkpoints of a run.
-        deadline: By `time.monotonic`.
+        deadline: Time to stop, on the clock of `time.monotonic`.
 
     Raises:
         GailbenchError: Ray is not installed, or there is no cluster at the address.
@@ -66,7 +66,7 @@ def execute(
         raise GailbenchError(f"no Ray cluster at {address}: {first_line(error)}") from None
 
     results = results.resolve()
-    for left in results.glob(".ray-*.tmp"):  # of drivers that were killed
+    for left in results.glob(".ray-*.tmp"):  # leftovers of killed drivers
         with contextlib.suppress(OSError, Locked), Lock(left):
             pass
     # A node that sees this file shares the folder.
@@ -79,10 +79,10 @@ def execute(
 
 
 def _check_address(address: str | None) -> None:
-    """See whether anybody listens at host:port; Ray itself tries for minutes, and then ends the process.
+    """Check that host:port accepts connections. Ray itself would try for minutes and then end the process.
 
     Raises:
-        OSError: Nobody does.
+        OSError: Nothing listens there.
     """
     host, _, port = (address or "").rpartition(":")
     if host and port.isdecimal() and "//" not in host:
@@ -90,7 +90,7 @@ def _check_address(address: str | None) -> None:
 
 
 class _Driver:
-    """Submits jobs and takes what comes back."""
+    """Submits jobs and receives their results."""
 
     def __init__(self, ray: Any, results: Path, token: Path, checkpoint_every: float) -> None:
         self._ray, self._results, self._token = ray, results, token
@@ -146,7 +146,7 @@ class _Driver:
         self._open[reference] = job
 
     def _result(self, reference: Any) -> Event:
-        """Return how a task ended; files that it brings along are written."""
+        """Return how a task ended. Write the files that it sent back."""
         job = self._open.pop(reference)
         folder = folder_of(job.spec, self._results)
         try:
@@ -156,17 +156,17 @@ class _Driver:
             return Event(job, "interrupted")
         except self._ray.exceptions.RayError as error:
             keep_error(folder, f"{error}\n")
-            return Event(job, "failed", message=f"Ray gave it up: {first_line(error)}")
+            return Event(job, "failed", message=f"Ray gave up on the run: {first_line(error)}")
         except OSError as error:
             return Event(job, "failed", message=f"cannot write {error.filename or folder.path}: {error.strerror}")
-        # Of two equal jobs the one that is known here.
+        # The event's job is a copy; return the driver's own object.
         return Event(job, event.kind, event.row, event.message)
 
 
 def _carry_out(
     job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
 ) -> tuple[Event, Files]:
-    """The task: carry out a job in the results folder, or in a folder of this node; return the latter's files."""
+    """The Ray task: do a job in the results folder, or in a temporary folder of this node and return its files."""
     from gailbench.plumbing.computing import prepare_process
 
     prepare_process(CPUS)
@@ -184,7 +184,7 @@ def _carry_out(
 
 
 def _files(folder: RunFolder) -> Files:
-    """Return the content of a run's files by name."""
+    """Return the contents of a run's files, by name."""
     if not folder.path.is_dir():
         return {}
     paths = (path for path in folder.path.iterdir() if path.is_file() and path != folder.lock)
@@ -192,12 +192,15 @@ def _files(folder: RunFolder) -> Files:
 
 
 def _write_files(folder: RunFolder, files: Files) -> None:
-    """Write a run's files, the one that makes it complete last."""
+    """Write a run's files. evaluation.csv is written last, since it makes the run complete."""
     if not files:
         return
     folder.path.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: (name == folder.evaluation.name, name)):
         write_atomic(folder.path / name, files[name])
+    for earlier in folder.events:
+        if earlier.name not in files:
+            earlier.unlink()
     if folder.evaluation.name in files:
         for leftover in (folder.checkpoint, folder.error):
             if leftover.name not in files:

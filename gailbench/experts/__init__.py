@@ -1,6 +1,7 @@
-"""The experts: TRPO policies trained on the true reward, shipped as safetensors, each with a card in JSON.
+"""The experts: policies trained by TRPO on the true reward. They ship as safetensors files, each with a card in JSON.
 
-`random.json` holds the random policy's returns beside them: both ends of the normalized score.
+`random.json` holds the returns of the random policy. Random returns are 0 in the normalized score, expert returns are
+1.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ FOLDER = Path(__file__).parent
 
 @cache
 def card(task: str) -> dict[str, Any] | None:
-    """Return the card of a task's shipped expert, None if none is shipped.
+    """Return the card of a task's shipped expert; None if no expert is shipped.
 
     Raises:
-        GailbenchError: It is damaged.
+        GailbenchError: The card is damaged.
     """
     path = FOLDER / f"{task}.json"
     return read_card(path) if path.exists() else None
@@ -45,7 +46,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 @cache
 def random_returns() -> dict[str, dict[str, Any]]:
-    """Return the random policy's returns (uniform actions) by task: mean, std, episodes, seed."""
+    """Return the returns of the random policy (uniform actions) by task: mean, std, episodes, seed."""
     path = FOLDER / "random.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -56,16 +57,16 @@ def shipped() -> list[str]:
 
 
 def default_path(task: Task, results: Path = Path("results")) -> Path:
-    """Return where a task's expert is: the paper's tasks' ship with the package, others stand in the results folder."""
+    """Return the path of a task's expert: in the package for the paper's tasks, in the results folder for others."""
     folder = FOLDER if task.name in TASKS else results / "experts"
     return folder / f"{task.name}.safetensors"
 
 
 def card_of(task: Task, results: Path) -> dict[str, Any] | None:
-    """Return the card of a task's expert, None if there is none.
+    """Return the card of a task's expert; None if there is no expert.
 
     Raises:
-        GailbenchError: It is damaged.
+        GailbenchError: The card is damaged.
     """
     if task.name in TASKS:
         return card(task.name)
@@ -77,23 +78,23 @@ def check_exists(task: Task, results: Path) -> None:
     """Check that a task has an expert.
 
     Raises:
-        GailbenchError: It has none; the message says what makes one.
+        GailbenchError: The task has no expert. The message says how to train one.
     """
     path = default_path(task, results)
     if not path.exists():
-        # A task of one's own is named by its id or its file, which the task does not know.
-        same = f"--task {task.name}" if task.name in TASKS else "with the same --task"
+        # A user's own task does not know the id or the file that it was given as.
+        same = f"--task {task.name}" if task.name in TASKS else f"with the same --task and --out {path}"
         raise GailbenchError(
-            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and --demos "
-            "names demonstrations of your own"
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and "
+            "'gailbench run --demos' takes demonstrations of your own"
         )
 
 
 def load(task: Task, path: Path | None = None, results: Path = Path("results")) -> tuple[Policy, str]:
-    """Return an expert and the SHA-256 of its file: the task's own (see `default_path`), or that of a file.
+    """Return an expert and the SHA-256 of its file. Without `path` it is the task's expert (see `default_path`).
 
     Raises:
-        GailbenchError: There is none, the file is damaged, does not match its card, or is of another task's shape.
+        GailbenchError: There is no expert, or its file is damaged, does not match its card, or does not fit the task.
     """
     from gailbench.policy import read_policy  # imports torch, which takes a second
 
@@ -116,26 +117,26 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
 
 
 def load_demonstrator(task: Task, demonstrations: Demonstrations | None, results: Path) -> Policy:
-    """Return the expert that the demonstrations were sampled from, for an algorithm that asks it for more.
+    """Return the expert that the demonstrations were sampled from, for algorithms that query the expert.
 
     Raises:
-        GailbenchError: The task has no expert, or the demonstrations are not its: the run's spec, which holds the hash
-            of the demonstrations' expert, would not tell which policy was asked.
+        GailbenchError: The task has no expert, or the demonstrations were sampled from another policy. A run's spec
+            holds the hash of the policy that its demonstrations were sampled from, and would then be wrong.
     """
     policy, digest = load(task, results=results)
     if demonstrations is None or demonstrations.expert_sha256 != digest:
         raise GailbenchError(
-            f"this algorithm asks the expert of '{task.name}', but the demonstrations were not sampled from it; leave "
-            "out --demos"
+            f"this algorithm queries the expert of '{task.name}', but the demonstrations were not sampled from it; "
+            "leave out --demos"
         )
     return policy
 
 
 def check_dimensions(task: Task, path: Path, observation_dim: int, action_dim: int, discrete: bool) -> None:
-    """Check that what a file holds fits a task.
+    """Check that the dimensions in a file are those of a task.
 
     Raises:
-        GailbenchError: It does not; the message says what was expected.
+        GailbenchError: They are not. The message says what was expected.
     """
     found, expected = (observation_dim, action_dim, discrete), dimensions(task)
     if found != expected:

@@ -1,9 +1,9 @@
-"""Training experts and measuring them on Gymnasium's own environments."""
+"""Training experts and measuring them in Gymnasium's own environments."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
 from gailbench.experts import load, read_card
 from gailbench.experts.recipes import HELD, Recipe
-from gailbench.paper import published_baselines
+from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import Unreadable, check_writable, remove_temporary, sha256, sha256_of, write_atomic
 from gailbench.plumbing.interrupts import interruptible
@@ -25,6 +25,7 @@ from gailbench.plumbing.locks import Lock
 from gailbench.plumbing.streams import stream
 from gailbench.plumbing.versions import command, versions
 from gailbench.policy import Policy, policy_bytes
+from gailbench.simulation.gymnasium import make_single
 from gailbench.simulation.mujoco import log_warnings
 from gailbench.tasks import TASKS, Task
 from gailbench.training import AnotherTraining, CheckpointFile, Row, Training, curve_csv, resumed
@@ -35,7 +36,7 @@ RANDOM_EPISODES = 200
 
 @dataclass(frozen=True)
 class ExpertFiles:
-    """The files of one expert: weights, card, learning curve, and the checkpoint that its training goes on from."""
+    """The files of one expert: policy, card, learning curve, and the checkpoint from which its training continues."""
 
     policy: Path
 
@@ -57,11 +58,12 @@ class ExpertFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether an expert is here; without a card, which is written last, a checkpoint says that it is not whole."""
+        """Whether there is a finished expert. The card is written last; a checkpoint without a card means
+        unfinished."""
         return self.card.exists() or (self.policy.exists() and not self.checkpoint.exists())
 
     def forget_finished(self) -> None:
-        """Remove the checkpoint of the finished training; one of a training that was begun since stays."""
+        """Remove the checkpoint of the finished training. The checkpoint of a later training is kept."""
         if not (self.card.exists() and self.checkpoint.exists()):
             return
         if read_card(self.card).get("checkpoint_sha256") == sha256_of(self.checkpoint):
@@ -79,23 +81,23 @@ def train(
     start: Path | None = None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Train an expert, keep its best policy by training's returns, measure it on fresh episodes; return its card.
+    """Train an expert, keep its best policy by the returns of training, measure it on fresh episodes; return its card.
 
-    The checkpoint stays beside the finished expert: the same call with more iterations goes on from it, to the bytes
-    of one longer training. A finished expert is overwritten by that and, with `overwrite`, by a training from the
-    beginning; else it is not.
+    The checkpoint stays beside the finished expert. The same call with more iterations continues from it, and gives the
+    same bytes as one longer training. A finished expert is only overwritten by its own continuation or with
+    `overwrite`.
 
-    With `start`, the file of a policy, training begins with that one; its value function is fitted before the first
-    step.
+    With `start`, a policy file, training starts from this policy. In the first iterations only the value function is
+    trained.
 
-    A damaged checkpoint is kept under another name, of which `notice` hears, and the training starts anew; but not in
-    the place of a finished expert, nor where the checkpoint is of another training.
+    A damaged checkpoint is renamed, `notice` gets a message, and the training starts anew. It is an error instead if
+    there is a finished expert, or if the checkpoint belongs to another training.
 
     Raises:
-        Interrupted: `stop` or a signal said so; the same call continues.
-        Locked: Another process trains to the same file.
-        GailbenchError: The files cannot be written, or hold a finished expert that this call would not continue; or the
-            policy to start with is damaged or has other networks than the recipe's.
+        Interrupted: `stop` returned true or a signal came; the same call continues the training.
+        Locked: Another process trains an expert with the same file.
+        GailbenchError: The files cannot be written, or hold a finished expert that this call cannot continue; or the
+            policy to start from is damaged or has other networks than the recipe's.
     """
     files = ExpertFiles(out)
     check_writable(out.parent)
@@ -119,10 +121,10 @@ def train(
 
 
 def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
-    """Return the policy to start with, and the recipe that says so.
+    """Return the policy to start from, and the recipe with its hash.
 
     Raises:
-        GailbenchError: It is damaged, of another task, or has other networks than the recipe's.
+        GailbenchError: The policy is damaged, of another task, or has other networks than the recipe's.
     """
     policy, digest = load(task, path)
     if (policy.hidden, policy.activation) != (recipe.hidden, recipe.activation):
@@ -130,16 +132,16 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
             f"{path} has hidden layers of {policy.hidden} {policy.activation} units, the recipe of {recipe.hidden} "
             f"{recipe.activation}; give --set hidden and --set activation as the policy has them"
         )
-    return policy, replace(recipe, start=digest, held=HELD)
+    return policy, replace(recipe, start=digest, held=recipe.held or HELD)
 
 
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
-    """Return the card of an expert that this recipe has nothing to add to; None if it can be trained on.
+    """Return the card of a finished expert if the recipe asks for no more training; None if training can continue.
 
     Raises:
-        GailbenchError: It is of another training, has more iterations than the recipe's, or has no checkpoint.
+        GailbenchError: The expert is of another training, has more iterations than the recipe's, or has no checkpoint.
     """
-    anew = "--overwrite trains it anew, another --out leaves it"
+    anew = "give --overwrite to train it anew, or another --out to keep it"
     if not files.card.exists():
         raise GailbenchError(f"{files.policy} exists, without the card of a finished training; {anew}")
     card = read_card(files.card)
@@ -152,11 +154,11 @@ def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] 
         return card
     if recipe.iterations < done:
         raise GailbenchError(
-            f"{files.policy} has {done} iterations already, {recipe.iterations} were asked for; {anew}"
+            f"{files.policy} has {done} iterations already, more than the {recipe.iterations} that are given; {anew}"
         )
     if not files.checkpoint.exists():
         raise GailbenchError(
-            f"{files.policy} has {done} iterations, and no checkpoint {files.checkpoint.name} to go on from; {anew}"
+            f"{files.policy} has {done} iterations, but no checkpoint {files.checkpoint.name} to continue from; {anew}"
         )
     return None
 
@@ -174,8 +176,9 @@ def _train(
 ) -> dict[str, Any]:
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+        learner.held = recipe.held
         if start is not None:
-            learner.begin_with(start, recipe.held)
+            learner.policy.load_state(start.state())
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
 
     checkpoint = CheckpointFile(files.checkpoint, {"task": task.name, "recipe": recipe.course()}, checkpoint_every)
@@ -214,14 +217,14 @@ def _train(
 
 
 def _published(task: Task) -> dict[str, float]:
-    """What the paper's expert of this task makes."""
+    """Return the returns of the paper's expert for this task."""
     paper = published_baselines().to_dict("index")[task.name]
     return {"paper_mean": float(paper["expert_mean"]), "paper_std": float(paper["expert_std"])}
 
 
 def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> dict[str, Any]:
-    """Return mean and std of fresh episodes, and how many end before the horizon, stochastic and deterministic, on
-    Gymnasium's own environment."""
+    """Return mean and std of the returns of fresh episodes, and how many episodes end before the horizon. There are
+    figures for sampled and for the most probable actions, both in Gymnasium's own environment."""
     figures: dict[str, Any] = {"episodes": episodes}
     for kind in ("stochastic", "deterministic"):
         generator = stream(seed, f"evaluation/{kind}")
@@ -235,42 +238,48 @@ def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> 
 def gymnasium_episodes(
     task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return returns and lengths (episodes,) of whole episodes on `gymnasium.make(task.environment)`, raw actions.
+    """Return the returns and lengths (episodes,) of whole episodes in `gymnasium.make(task.environment)`. Actions are
+    not clipped.
 
     Without a policy actions are uniform in the action space: the paper's random policy.
     """
     log_warnings()
-    made = gymnasium.make(
-        task.environment, max_episode_steps=task.horizon, disable_env_checker=True, **dict(task.kwargs)
-    )
-    env: Any = made.unwrapped
-    space = env.action_space
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    env = make_single(task)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
-    actor = None if policy is None else policy.actor()
     for episode in range(episodes):
-        observation, _ = env.reset(seed=int(generator.integers(2**31)))
-        for _ in range(task.horizon):
-            if policy is None or actor is None:
-                action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
-            else:
-                noise = None
-                if not deterministic:
-                    noise = policy.distribution.noise(generator, (1,), policy.action_dim)
-                row = np.asarray(observation, dtype=np.float32)[None]
-                action = actor(row, noise)[0][0]
-            action = int(action) if discrete else action.astype(np.float64)
-            observation, reward, terminated, truncated, _ = env.step(action)
-            returns[episode] += float(reward)
+        for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+            returns[episode] += reward
             lengths[episode] += 1
-            if terminated or truncated:
-                break
     env.close()
     return returns, lengths
 
 
+def steps_of_episode(
+    env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
+) -> Iterator[float]:
+    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
+    space = env.action_space
+    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    actor = None if policy is None else policy.actor()
+    observation, _ = env.reset(seed=int(generator.integers(2**31)))
+    for _ in range(horizon):
+        if policy is None or actor is None:
+            action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
+        else:
+            noise = None
+            if not deterministic:
+                noise = policy.distribution.noise(generator, (1,), policy.action_dim)
+            row = np.asarray(observation, dtype=np.float32)[None]
+            action = actor(row, noise)[0][0]
+        action = int(action + space.start) if discrete else action.astype(np.float64)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        yield float(reward)
+        if terminated or truncated:
+            return
+
+
 def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:
-    """Return the random policy's figures, with how they were made."""
+    """Return mean and std of the random policy's returns, with the settings and versions that gave them."""
     returns, _ = gymnasium_episodes(task, None, episodes, stream(seed, f"random/{task.name}"), False)
     return {
         "mean": round(float(returns.mean()), 4),

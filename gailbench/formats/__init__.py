@@ -1,7 +1,7 @@
-"""Reading other people's demonstration files, and writing ours for them. See docs/formats.md.
+"""Reading demonstrations of other programs, and writing ours in their formats. See docs/formats.md.
 
-`read` recognizes a file by its content, never by its name, and never loads a pickle. Packages that a format needs are
-imported when a file of that format is read or written.
+`read` recognizes a file by its content, never by its name, and never loads a pickle. Optional packages are imported
+when a file that needs them is read or written.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ def read(path_or_id: Path | str, facts: Facts) -> Imported:
 
     Args:
         path_or_id: A file, a folder, or the id of a local Minari dataset.
-        facts: The task's, for example from `facts_of`.
+        facts: Facts about the task, for example from `facts_of`.
 
     Raises:
-        GailbenchError: It is of no known format, cannot be read, needs a package that is missing, or does not fit.
+        GailbenchError: The file has no known format, cannot be read, needs a missing package, or does not fit the task.
     """
     format = recognize(path_or_id)
     return build(FORMATS[format](locate(path_or_id), facts), facts, format)
 
 
 def export(demonstrations: Demonstrations, path_or_id: Path | str, format: str) -> Path:
-    """Write demonstrations for other programs, whole or not at all, and return the file or folder.
+    """Write demonstrations for other programs, completely or not at all. Return the file or folder.
 
     Args:
         demonstrations: K trajectories.
-        path_or_id: The file; for Minari an id such as gail/hopper-v0, or the folder's path, which begins with "/", "./"
-            or "../".
+        path_or_id: The file. For Minari an id such as gail/hopper-v0, or a folder's path that begins with "/", "./" or
+            "../".
         format: One of `EXPORTS`.
 
     Raises:
-        GailbenchError: There is no such format, a package is missing, or nothing can be written there.
+        GailbenchError: There is no such format, a package is missing, or the file cannot be written.
     """
     if format not in EXPORTS:
         raise GailbenchError(f"unknown format '{format}' to export to{nearest(format, EXPORTS)}")

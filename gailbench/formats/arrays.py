@@ -1,4 +1,4 @@
-"""Checks of a file's arrays, one by one: shapes, finite numbers, whole numbers; each is returned in our dtype."""
+"""Checks of single arrays of a file: shapes, finite numbers, whole numbers. Arrays are returned in our dtypes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gailbench.plumbing.errors import GailbenchError
 
 
 def finite(raw: Raw, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Numbers as float32."""
+    """Return numbers as float32, after checking that they are finite."""
     if values.dtype.kind not in "fiu":
         raise GailbenchError(f"{raw.path}: {name} is an array of {values.dtype}, expected numbers; save floats")
-    with np.errstate(over="ignore"):  # is found below
+    with np.errstate(over="ignore"):  # an overflow gives infinity, which is an error below
         converted = np.ascontiguousarray(values, dtype=np.float32)
     good = np.isfinite(converted)
     if not good.all():
@@ -29,7 +29,7 @@ def finite(raw: Raw, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def rows_of(raw: Raw, which: str, values: NDArray[Any], rows: int, width: int, facts: Facts) -> NDArray[np.float32]:
-    """(rows, width) float32, of a file that may leave out an axis of length 1."""
+    """Return an array as (rows, width) float32. An axis of length 1 may be missing in the file."""
     name = raw.names.get(which, which)
     if values.ndim == 1 and width == 1:
         values = values[:, None]
@@ -55,7 +55,7 @@ def discrete(raw: Raw, pairs: int, facts: Facts) -> NDArray[np.int64]:
         raise shape_error(raw.path, name, values, f"({pairs},) of whole numbers", remedy)
     if values.dtype.kind not in "fiu":
         raise GailbenchError(f"{raw.path}: {name} is an array of {values.dtype}, expected whole numbers; save int64")
-    # In the file's dtype: a cast would wrap huge numbers around and cut fractions off.
+    # Checked in the file's dtype, since a cast would wrap huge numbers around and truncate fractions.
     allowed = (values >= 0) & (values < facts.action_dim)
     allowed &= np.floor(values) == values
     if not allowed.all():

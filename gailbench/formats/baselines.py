@@ -17,19 +17,19 @@ _NAMES = {"observations": "obs", "actions": "acs", "rewards": "rews"}
 
 
 def read(path: Path, facts: Facts) -> Raw:
-    """Read a file whose arrays are (trajectories, steps, ...); object arrays are refused, since they are pickles.
+    """Read a file with arrays (trajectories, steps, ...). Object arrays are refused, since they are pickles.
 
     Raises:
-        GailbenchError: It cannot be read, or does not tell where trajectories end.
+        GailbenchError: The file cannot be read, or does not say where trajectories end.
     """
     with open_archive(path) as archive:
         observations, actions, rewards = archive.read("obs"), archive.read("acs"), archive.get("rews")
         returns = archive.get("ep_rets")
-    if observations.ndim == 2 and returns is not None and returns.size == 1:  # one trajectory without its axis
+    if observations.ndim == 2 and returns is not None and returns.size == 1:  # one trajectory, without its axis
         observations, actions = observations[None], actions[None]
         rewards = None if rewards is None else rewards[None]
     if observations.ndim != 3:
-        remedy = "trajectories' ends cannot be told otherwise, save observations, actions and lengths instead"
+        remedy = "the ends of trajectories are unknown, save observations, actions and lengths instead"
         raise shape_error(path, "obs", observations, "(trajectories, steps, numbers)", remedy)
     trajectories, steps = observations.shape[:2]
     if not trajectories or not steps:
@@ -42,7 +42,7 @@ def read(path: Path, facts: Facts) -> Raw:
     if rewards is not None and returns is not None:
         sums = rewards.reshape(trajectories, -1).sum(axis=1, dtype=np.float64)
         if returns.shape != sums.shape or not np.allclose(returns, sums, rtol=1e-3, atol=1e-3):
-            remarks.append("ep_rets are not the sums of rews; the returns here are those of rews")
+            remarks.append("ep_rets are not the sums of rews; returns are computed from rews")
     return Raw(
         path=path,
         observations=unpadded(path, "obs", observations, lengths, steps),
@@ -55,17 +55,16 @@ def read(path: Path, facts: Facts) -> Raw:
 
 
 def _lengths(observations: Numbers, actions: Numbers, rewards: Numbers | None) -> tuple[NDArray[np.int64], list[str]]:
-    """Lengths without the padding, which are the last pairs of a trajectory in which every number is 0."""
+    """Return lengths without padding, and remarks. Padding is the pairs at the end of a trajectory that are all 0."""
     trajectories, steps = observations.shape[:2]
     used = np.zeros((trajectories, steps), dtype=bool)
     for values in (observations, actions, rewards):
         if values is not None:
             used |= (values != 0).reshape(trajectories, steps, -1).any(axis=2)
-    lengths = steps - np.argmax(used[:, ::-1], axis=1)  # all steps where nothing is used, which is no padding
+    lengths = steps - np.argmax(used[:, ::-1], axis=1)  # all steps if all pairs are 0: then nothing counts as padding
     if not (padding := int(trajectories * steps - lengths.sum())):
         return lengths, []
     cut = int((lengths < steps).sum())
     return lengths, [
-        f"the last pairs of {cut} trajectories, {padding} in all, hold nothing but zeros; they are taken for padding "
-        "and left out"
+        f"the last pairs of {cut} trajectories, {padding} in all, are all zeros; they count as padding and are left out"
     ]

@@ -1,4 +1,4 @@
-"""From a file's raw arrays to checked demonstrations: shapes, dtypes, finite numbers, and what the file lacks."""
+"""From the raw arrays of a file to checked demonstrations: checks arrays, and fills in missing ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gailbench.plumbing.streams import stream
 
 
 def build(raw: Raw, facts: Facts, format: str) -> Imported:
-    """Check what a reader made of a file, and fill in what the file lacks.
+    """Check the arrays that a reader returned, and fill in missing ones.
 
     Raises:
-        GailbenchError: An array does not fit the task or the others, or holds numbers that are none.
+        GailbenchError: An array does not fit the task or the other arrays, or holds numbers that are not finite.
     """
     pairs = count(raw.observations)
     lengths = checked_lengths(raw.path, raw.names.get("lengths", "lengths"), raw.lengths, pairs)
@@ -26,18 +26,18 @@ def build(raw: Raw, facts: Facts, format: str) -> Imported:
     observations = arrays.rows_of(raw, "observations", raw.observations, pairs, facts.observation_dim, facts)
     if raw.final_observations is None:
         final_observations = observations[np.cumsum(lengths) - 1]
-        remarks.append("the file has no final observations; each trajectory's last observation stands in for its own")
+        remarks.append("the file has no final observations; each trajectory's last observation is used instead")
     else:
         final_observations = arrays.rows_of(
             raw, "final_observations", raw.final_observations, len(lengths), facts.observation_dim, facts
         )
     if raw.rewards is None:
-        remarks.append("the file has no rewards; they are 0, and so are the returns")
+        remarks.append("the file has no rewards; rewards and returns are set to 0")
     terminated, truncated = _ends(raw, lengths, facts.horizon, remarks)
     if (longer := int((lengths > facts.horizon).sum())) > 0:
         remarks.append(
             f"{longer} of {len(lengths)} trajectories are longer than the task's horizon of {facts.horizon} steps "
-            f"(the longest has {lengths.max()}); they are kept whole"
+            f"(the longest has {lengths.max()}); they are kept in full length"
         )
     if raw.offsets is None:
         offsets = stream(facts.seed, f"offsets/{facts.task}").integers(facts.keep_every, size=len(lengths))
@@ -61,7 +61,7 @@ def build(raw: Raw, facts: Facts, format: str) -> Imported:
     )
     try:
         demonstrations.check(found)
-    except ValueError as error:  # whatever is left: nothing may be imported that cannot be read again
+    except ValueError as error:  # any other error: an imported file must be readable
         raise GailbenchError(f"{raw.path}: {first_line(error)}") from None
     return Imported(found, format, raw.rewards is not None, tuple(remarks))
 
@@ -69,7 +69,7 @@ def build(raw: Raw, facts: Facts, format: str) -> Imported:
 def _ends(
     raw: Raw, lengths: NDArray[np.int64], horizon: int, remarks: list[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which trajectories terminated and which were truncated, as far as the file tells."""
+    """Return which trajectories terminated and which were truncated, as far as the file says."""
     for name in ("done", "terminated", "truncated"):
         values = getattr(raw, name)
         if values is not None and values.shape != lengths.shape:
@@ -85,7 +85,7 @@ def _ends(
     if raw.truncated is not None:
         return ~raw.truncated, raw.truncated
     remarks.append(
-        f"the file does not tell how trajectories ended: those of {horizon} steps or more count as truncated, "
+        f"the file does not say how trajectories ended: those of {horizon} steps or more count as truncated, "
         "shorter ones as terminated"
     )
     terminated = lengths < horizon

@@ -1,4 +1,4 @@
-"""What was understood of a foreign file, in lines for its reader to compare with what they know of it."""
+"""Lines that describe imported demonstrations, so that the user can check whether the file was understood."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe(imported: Imported, facts: Facts) -> list[str]:
         f"observations: {len(d.observations)} of {width} numbers, from {d.observations.min():.4g} to "
         f"{d.observations.max():.4g}",
         f"actions: {_discrete(d.actions, facts) if d.discrete else _continuous(d.actions, facts)}",
-        f"pairs: {kept} of {len(d.observations)} are kept at every {facts.keep_every}-th of all trajectories",
+        f"pairs: {kept} of {len(d.observations)} remain if every {facts.keep_every}-th pair is kept",
         *(f"remark: {remark}" for remark in imported.remarks),
     ]
 
@@ -46,5 +46,5 @@ def _continuous(actions: NDArray[np.float32], facts: Facts) -> str:
     outside = ((actions < facts.action_low) | (actions > facts.action_high)).mean()
     return (
         f"{text}; the task's bounds are {np.min(facts.action_low):.4g} to {np.max(facts.action_high):.4g}, "
-        f"{100 * outside:.1f} % of the numbers lie outside"
+        f"{100 * outside:.1f} % of the numbers are outside"
     )

@@ -1,4 +1,4 @@
-"""Marks of where trajectories end: flags of pairs, lengths from flags, and flags of trajectories."""
+"""Ends of trajectories: flags of pairs, lengths from flags, and flags of trajectories."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gailbench.plumbing.errors import GailbenchError
 
 
 def flags(path: Path, name: str, values: Numbers) -> NDArray[np.bool_]:
-    """Return an array of 0 and 1, of any dtype and with any axes of 1 behind the first, as (rows,) bool.
+    """Return an array of 0 and 1 as (rows,) bool. It may have any dtype, and further axes of length 1.
 
     Raises:
-        GailbenchError: It has other values or axes.
+        GailbenchError: The array has other values or axes.
     """
     flat = values.reshape(len(values)) if values.ndim and values.size == len(values) else values
     if flat.ndim != 1:
@@ -29,7 +29,8 @@ def flags(path: Path, name: str, values: Numbers) -> NDArray[np.bool_]:
 
 
 def split_at_ends(ends: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the lengths (K,) of trajectories whose last pairs are marked in (M,); unmarked last pairs are one more."""
+    """Return the lengths (K,) of trajectories whose last pairs are marked in `ends` (M,). Pairs after the last mark
+    are one more trajectory."""
     last = np.flatnonzero(ends)
     if len(ends) and (not len(last) or last[-1] != len(ends) - 1):
         last = np.append(last, len(ends) - 1)
@@ -37,7 +38,7 @@ def split_at_ends(ends: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def last_flags(path: Path, name: str, values: NDArray[np.bool_], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return the flags (K,) of the last pairs, of flags (M,) of all pairs.
+    """Return the flags (K,) of the last pairs of trajectories, from flags (M,) of all pairs.
 
     Raises:
         GailbenchError: A pair within a trajectory is marked.
@@ -48,6 +49,7 @@ def last_flags(path: Path, name: str, values: NDArray[np.bool_], lengths: NDArra
     if within.any():
         row = int(np.flatnonzero(within)[0])
         raise GailbenchError(
-            f"{path}: {name} marks pair {row} as an end, which lies within a trajectory by the lengths; correct either"
+            f"{path}: {name} marks pair {row} as an end, but by the lengths it is within a trajectory; correct one of "
+            "them"
         )
     return values[last]

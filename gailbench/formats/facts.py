@@ -1,4 +1,4 @@
-"""What an import must know of the task, and what it hands back."""
+"""What an import must know about the task, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gailbench.tasks import Task
 
 @dataclass(frozen=True)
 class Facts:
-    """What foreign demonstrations are checked against.
+    """Facts about a task, against which imported demonstrations are checked.
 
     Attributes:
-        task: The task's short name.
-        observation_dim: O, numbers of an observation.
-        action_dim: A, numbers of an action; for discrete actions their number.
+        task: Name of the task.
+        observation_dim: O, dimension of an observation.
+        action_dim: A, dimension of an action; for discrete actions the number of actions.
         discrete: Whether actions are discrete.
-        action_low: (A,) smallest actions, None if discrete.
-        action_high: (A,) largest actions, None if discrete.
+        action_low: (A,) lower bounds of actions; None if discrete.
+        action_high: (A,) upper bounds of actions; None if discrete.
         horizon: The task's time limit in steps.
-        keep_every: Every k-th pair is kept in subsamples.
-        seed: Of the offsets of subsamples, where the file has none.
+        keep_every: k; subsampling keeps every k-th pair.
+        seed: Seed from which the offsets of subsampling are drawn if the file has none.
     """
 
     task: str
@@ -40,13 +40,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Imported:
-    """Demonstrations that were read from someone's file.
+    """Demonstrations that were imported from a file.
 
     Attributes:
-        demonstrations: What was read, checked and in our dtypes.
-        format: The name of the file's format, a key of `gailbench.formats.FORMATS`.
-        has_rewards: Whether the rewards are the file's; if not, they are 0.
-        remarks: What the user should know, one sentence each.
+        demonstrations: The demonstrations, checked and in our dtypes.
+        format: Name of the file's format, a key of `gailbench.formats.FORMATS`.
+        has_rewards: Whether the file has rewards. If not, rewards are 0.
+        remarks: Remarks for the user, one sentence each.
     """
 
     demonstrations: Demonstrations
@@ -56,7 +56,7 @@ class Imported:
 
 
 def facts_of(task: Task, seed: int = 0) -> Facts:
-    """Return a task's facts, asking its environment for the dimensions and bounds."""
+    """Return the facts about a task. Dimensions and bounds come from its environment."""
     import gymnasium
 
     from gailbench.simulation import dimensions

@@ -1,4 +1,4 @@
-"""Reading HDF5 files of unknown origin with h5py: only what lies in the file itself, and sizes before allocation."""
+"""Reading HDF5 files of unknown origin with h5py: no links to other files, and sizes are checked before allocation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import check_regular
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MOST_CHUNKS = 100_000  # HDF5 takes some 3 kB for each chunk of an array that is read
+_MOST_CHUNKS = 100_000  # HDF5 takes about 3 kB of memory per chunk of an array that is read
 
 
 class Hdf5:
@@ -34,7 +34,7 @@ class Hdf5:
         self._budget = Budget(path)
 
     def has(self, name: str) -> bool:
-        """Whether there is something of that name; parts of names are separated by "/"."""
+        """Return whether the file has an entry with this name. Parts of names are separated by "/"."""
         with readable(self.path, "an HDF5 file"):
             return name in self._file
 
@@ -42,7 +42,7 @@ class Hdf5:
         """Return an array of numbers.
 
         Raises:
-            GailbenchError: It is missing, no array of numbers, lies outside the file, or is larger than allowed.
+            GailbenchError: The array is missing, not of numbers, stored outside the file, or too large.
         """
         import h5py
 
@@ -86,10 +86,10 @@ def open_hdf5(path: Path, extra: str = "hdf5") -> Iterator[Hdf5]:
 
     Args:
         path: The file.
-        extra: The extra that a message names if h5py is missing.
+        extra: The extra that the message names if h5py is missing.
 
     Raises:
-        GailbenchError: It is no regular HDF5 file, or h5py is missing.
+        GailbenchError: The file is not a regular HDF5 file, or h5py is missing.
     """
     check_regular(path)
     h5py = load_extra("h5py", extra, f"reading the HDF5 file {path}")

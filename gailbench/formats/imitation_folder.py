@@ -1,4 +1,4 @@
-"""The folders that HumanCompatibleAI's imitation writes with Hugging Face's datasets, read with pyarrow."""
+"""Folders that HumanCompatibleAI's imitation writes with Hugging Face's datasets. They are read with pyarrow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import check_regular
 
 STATE = "state.json"
-_COLUMNS = ("obs", "acts", "rews", "terminal")  # never infos, which are encoded Python objects
+_COLUMNS = ("obs", "acts", "rews", "terminal")  # infos are never read, since they are encoded Python objects
 
 
 def read(path: Path, facts: Facts) -> Raw:
     """Read a folder with state.json and one row per trajectory in its Arrow files.
 
     Raises:
-        GailbenchError: It cannot be read, its columns do not fit, or pyarrow is missing.
+        GailbenchError: The folder cannot be read, its columns do not fit, or pyarrow is missing.
     """
     load_extra("pyarrow", "imitation", f"reading the Arrow files of {path}")
     budget = Budget(path)
@@ -55,7 +55,7 @@ def read(path: Path, facts: Facts) -> Raw:
 
 
 def _files(path: Path) -> list[Path]:
-    """The Arrow files that state.json names, which lie in its folder."""
+    """Return the Arrow files that state.json names. They must be in its folder."""
     state = read_json(path / STATE)
     with readable(path / STATE, "the state of a Hugging Face dataset"):
         names = [str(entry["filename"]) for entry in state["_data_files"]]
@@ -67,7 +67,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _columns(file: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
-    """The columns that are needed, as chunked arrays of pyarrow, over the mapped file."""
+    """Return the needed columns as chunked arrays of pyarrow, which refer to the memory-mapped file."""
     import pyarrow as pa
     from pyarrow import ipc
 
@@ -84,7 +84,7 @@ def _columns(file: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
 
 
 def _flat(chunk: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Numbers (rows, ...) of a nested list, and how many of them each row of the chunk has."""
+    """Return the numbers (rows, ...) of a nested list, and how many of these rows each row of the chunk has."""
     import pyarrow as pa
     from pyarrow import compute
 

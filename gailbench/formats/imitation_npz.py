@@ -1,4 +1,4 @@
-"""The .npz files that HumanCompatibleAI's imitation wrote; their infos are pickles and never looked at."""
+"""The .npz files of old versions of HumanCompatibleAI's imitation. Their infos are pickles and are never read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NAMES = {"observations": "obs", "actions": "acts", "rewards": "rews", "done": "t
 
 
 def read(path: Path, facts: Facts) -> Raw:
-    """Read a file whose obs have one row more per trajectory than acts, which are split at indices.
+    """Read a file. obs has one more row per trajectory than acts. Trajectories are split at indices.
 
     Raises:
-        GailbenchError: It cannot be read, or its arrays do not fit.
+        GailbenchError: The file cannot be read, or its arrays do not fit.
     """
     with open_archive(path) as archive:
         observations, actions, rewards = archive.read("obs"), archive.read("acts"), archive.get("rews")
@@ -34,7 +34,7 @@ def read(path: Path, facts: Facts) -> Raw:
             "save it as imitation does",
         )
     bounds = [0, *(int(index) for index in indices), count(actions)]
-    # Lengths beyond 64 bits become objects, which are refused.
+    # Lengths beyond 64 bits become objects, which `checked_lengths` refuses.
     lengths = checked_lengths(path, "lengths by indices", np.diff(np.array(bounds)), bounds[-1])
     return split(path, observations, actions, lengths, done, rewards)
 
@@ -47,7 +47,7 @@ def split(
     done: NDArray[np.bool_],
     rewards: NDArray[Any] | None,
 ) -> Raw:
-    """Take the final observations out of observations (M + K, O)."""
+    """Separate the final observations (K, O) from observations (M + K, O)."""
     expected = int(lengths.sum()) + len(lengths)
     if observations.ndim != 2 or len(observations) != expected:
         raise shape_error(

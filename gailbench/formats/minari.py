@@ -1,4 +1,5 @@
-"""Minari datasets, read with h5py alone: Minari would make the environments that a dataset names, whatever they run."""
+"""Reading Minari datasets, with h5py only. Minari itself would create the environment that a dataset names, and so run
+its code."""
 
 from __future__ import annotations
 
@@ -25,17 +26,17 @@ _ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
 
 
 def is_id(text: str) -> bool:
-    """Whether that is what Minari takes for a dataset's id, such as mujoco/hopper/expert-v0."""
+    """Return whether a text is a valid id of a Minari dataset, such as mujoco/hopper/expert-v0."""
     return _ID.fullmatch(text) is not None
 
 
 def root() -> Path:
-    """Where Minari keeps its datasets."""
+    """Return the folder in which Minari keeps its datasets."""
     return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
 
 
 def data_folder(folder: Path) -> Path | None:
-    """Return the folder of a dataset's files, given it or the dataset's, or None if it is none."""
+    """Return the folder with a dataset's files, given this folder or its parent. Return None if there is no dataset."""
     return next((place for place in (folder / "data", folder) if (place / METADATA).is_file()), None)
 
 
@@ -44,10 +45,10 @@ def read(path: Path, facts: Facts) -> Raw:
 
     Args:
         path: The dataset's folder, its data folder or its main_data.hdf5.
-        facts: The task's.
+        facts: Facts about the task.
 
     Raises:
-        GailbenchError: It cannot be read, its arrays do not fit, or h5py is missing.
+        GailbenchError: The dataset cannot be read, its arrays do not fit, or h5py is missing.
     """
     folder = data_folder(path) if path.is_dir() else path.parent
     assert folder is not None
@@ -88,7 +89,7 @@ def _episodes(file: Hdf5) -> int:
 
 
 def _episode(file: Hdf5, episode: str) -> dict[str, NDArray[Any]]:
-    """Arrays of one trajectory, whose observations have one row more than its actions."""
+    """Return the arrays of one trajectory. In the file, observations have one more row than actions."""
     observations, actions = file.read(f"{episode}/observations"), file.read(f"{episode}/actions")
     steps = count(actions)
     if not steps:
@@ -122,7 +123,7 @@ def _episode(file: Hdf5, episode: str) -> dict[str, NDArray[Any]]:
 
 
 def _remarks(metadata: Path) -> list[str]:
-    """What the metadata tells, if there are any."""
+    """Return remarks from the metadata, if there is a metadata file."""
     if not metadata.exists():
         return []
     content = read_json(metadata)
@@ -134,4 +135,4 @@ def _remarks(metadata: Path) -> list[str]:
             f"{metadata.parent} is a Minari dataset stored as {kind!r}, expected 'hdf5'; "
             "write it again with data_format='hdf5'"
         )
-    return [f"Minari's metadata say that it was recorded in {environment}"] if environment else []
+    return [f"Minari's metadata say that the dataset was recorded in {environment}"] if environment else []

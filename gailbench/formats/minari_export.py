@@ -1,4 +1,4 @@
-"""Writing Minari datasets, with Minari."""
+"""Writing Minari datasets with the package Minari."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gailbench.tasks import get_task
 
 
 def write(demonstrations: Demonstrations, path_or_id: str) -> Path:
-    """Write a dataset, whole or not at all, and return its folder.
+    """Write a dataset, completely or not at all. Return its folder.
 
     Args:
-        demonstrations: Of a task of ours.
-        path_or_id: A dataset's id, such as gail/hopper-v0, which is written where Minari looks for it, or the path of
-            its folder, which begins with "/", "./" or "../" and whose last part is such an id.
+        demonstrations: Demonstrations of one of the paper's tasks.
+        path_or_id: The id of the dataset, such as gail/hopper-v0; it is written into Minari's folder. Or a path that
+            begins with "/", "./" or "../" and ends in such an id.
 
     Raises:
-        GailbenchError: Minari is missing, the name is none, there is such a dataset, or it cannot be written.
+        GailbenchError: Minari is missing, the name is not valid, the dataset exists, or it cannot be written.
     """
     load_extra("h5py", "minari", "writing Minari datasets")
     load_extra("minari", "minari", "writing Minari datasets")
@@ -33,7 +33,8 @@ def write(demonstrations: Demonstrations, path_or_id: str) -> Path:
     name = Path(path_or_id).name if is_path else path_or_id
     if not minari.is_id(name):
         raise GailbenchError(
-            f"{path_or_id!r} is no name of a Minari dataset; end it in a version, as in gail/hopper-v0 or ./hopper-v0"
+            f"{path_or_id!r} is not a valid name of a Minari dataset; end it in a version, as in gail/hopper-v0 or "
+            "./hopper-v0"
         )
     folder = Path(path_or_id) if is_path else minari.root() / path_or_id
     if folder.exists():
@@ -68,9 +69,9 @@ def _write_data(d: Demonstrations, folder: Path, name: str) -> None:
     from minari.dataset.minari_storage import MinariStorage
 
     task = get_task(d.task)
-    # Actions are samples of Gaussians and may leave the environment's bounds, so that the space has none.
+    # Actions are samples of Gaussians and may leave the environment's bounds, so the action space is unbounded.
     actions = Discrete(d.num_actions) if d.discrete else Box(-np.inf, np.inf, (d.num_actions,), np.float32)
-    specification = copy.deepcopy(gymnasium.spec(task.environment))  # not the registry's own
+    specification = copy.deepcopy(gymnasium.spec(task.environment))  # a copy, since it is changed
     specification.max_episode_steps = task.horizon
     storage = MinariStorage.new(
         folder,

@@ -1,4 +1,4 @@
-"""Our own .npz files, also incomplete ones that other programs wrote; the format is described in docs/formats.md."""
+"""Our own .npz files, including incomplete ones from other programs. docs/formats.md describes the format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gailbench.formats.raw import Raw, checked_lengths, count
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.npz import Archive, open_archive
 
-# The names under which files mark ends, by what they mean.
+# Names of arrays that mark ends, by their meaning.
 _ENDS = {
     "terminated": ("terminated", "terminals"),
     "truncated": ("truncated", "timeouts"),
@@ -26,7 +26,7 @@ def read(path: Path, facts: Facts) -> Raw:
     """Read a file with at least observations, actions, and lengths or ends.
 
     Raises:
-        GailbenchError: It cannot be read, or is of another task.
+        GailbenchError: The file cannot be read, or is of another task.
     """
     with open_archive(path) as archive:
         _check_scalars(archive, facts)
@@ -67,7 +67,7 @@ def read(path: Path, facts: Facts) -> Raw:
 def _lengths(
     path: Path, marks: dict[str, tuple[str, NDArray[np.bool_]]], pairs: int, remarks: list[str]
 ) -> NDArray[np.int64]:
-    """Lengths from ends per pair."""
+    """Return lengths from flags that mark the last pairs of trajectories."""
     if not marks:
         raise GailbenchError(
             f"{path} lacks lengths, and no array marks ends either; save the trajectories' lengths as integers"

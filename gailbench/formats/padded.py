@@ -1,4 +1,5 @@
-"""Arrays (K, T, ...) of K trajectories, padded to T steps: the paper's layout and that of OpenAI's baselines."""
+"""Arrays (K, T, ...) of K trajectories that are padded to T steps, in the formats of the paper and of OpenAI's
+baselines."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ def unpadded(path: Path, name: str, values: NDArray[Any], lengths: NDArray[np.in
 
     Args:
         path: The file.
-        name: The array's name there.
+        name: Name of the array in the file.
         values: The padded array.
-        lengths: (K,) numbers of pairs that are none of the padding.
+        lengths: (K,) lengths of the trajectories without padding.
         steps: T.
 
     Raises:
@@ -30,7 +31,7 @@ def unpadded(path: Path, name: str, values: NDArray[Any], lengths: NDArray[np.in
 
 
 def padded(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
-    """Return (K, T, ...) padded with 0 of pairs (M, ...), T the longest length."""
+    """Return pairs (M, ...) as an array (K, T, ...) that is padded with zeros. T is the longest length."""
     result = np.zeros((len(lengths), int(lengths.max()), *values.shape[1:]), dtype=values.dtype)
     result[np.arange(result.shape[1]) < lengths[:, None]] = values
     return result

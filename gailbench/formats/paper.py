@@ -17,7 +17,7 @@ from gailbench.plumbing.files import write_atomic
 
 OBSERVATIONS = "obs_B_T_Do"
 NAMES = {"observations": OBSERVATIONS, "actions": "a_B_T_Da", "rewards": "r_B_T", "lengths": "len_B"}
-# Beyond the paper's layout, whose readers do not look at them: what `write` would lose without.
+# Additional arrays that the paper's code ignores. Without them an export would lose information.
 OWN_NAMES = {
     "terminated": "terminated_B",
     "truncated": "truncated_B",
@@ -27,10 +27,10 @@ OWN_NAMES = {
 
 
 def read(path: Path, facts: Facts) -> Raw:
-    """Read a file of that layout.
+    """Read a file in the paper's format.
 
     Raises:
-        GailbenchError: It cannot be read, or its arrays do not fit.
+        GailbenchError: The file cannot be read, or its arrays do not fit.
     """
     with open_hdf5(path) as file:
         observations = file.read(OBSERVATIONS)
@@ -59,7 +59,7 @@ def read(path: Path, facts: Facts) -> Raw:
 
 
 def write(demonstrations: Demonstrations, path: Path) -> None:
-    """Write a file of that layout, whole or not at all.
+    """Write a file in the paper's format, completely or not at all.
 
     Raises:
         GailbenchError: h5py is missing, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""What the readers of all formats make of a file, before it is checked against the task."""
+"""The arrays that the readers of all formats return, before they are checked against the task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = NDArray[Any]
 
 @dataclass(frozen=True)
 class Raw:
-    """K trajectories of M pairs in all, one after the other, in the file's dtypes and not yet checked.
+    """K trajectories with M pairs together, one after the other, in the file's dtypes and not yet checked.
 
     Attributes:
         path: The file or folder, for messages.
@@ -25,15 +25,15 @@ class Raw:
         actions: (M, A), (M, 1) or (M,).
         lengths: (K,).
         rewards: (M,) or (M, 1).
-        done: (K,) bool, the episode ended, by the task's own rule or the time limit.
-        terminated: (K,) bool, it ended by the task's own rule.
-        truncated: (K,) bool, it reached a time limit.
+        done: (K,) bool, whether the episode ended, by termination or by the time limit.
+        terminated: (K,) bool, whether the environment ended the episode.
+        truncated: (K,) bool, whether the episode reached a time limit.
         final_observations: (K, O).
         offsets: (K,), the first pair that a subsample keeps.
-        expert_sha256: Hash of the expert's file, empty where unknown.
-        seed: Of the sampling, -1 where unknown.
-        names: The file's names of the arrays whose names here are other ones.
-        remarks: What the user should know.
+        expert_sha256: Hash of the expert's file, empty if unknown.
+        seed: Seed of the sampling, -1 if unknown.
+        names: Names in the file of those arrays that have other names here.
+        remarks: Remarks for the user.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class Raw:
 
 
 def count(values: Numbers) -> int:
-    """Return the number of rows, 0 of a single number."""
+    """Return the number of rows; 0 for a single number."""
     return len(values) if values.ndim else 0
 
 
 def shape_error(path: Path, name: str, values: Numbers, expected: str, remedy: str) -> GailbenchError:
-    """Return the error of an array of another shape."""
+    """Return the error for an array with a wrong shape."""
     return GailbenchError(f"{path}: {name} has shape {values.shape}, expected {expected}; {remedy}")
 
 
@@ -67,18 +67,18 @@ def checked_lengths(path: Path, name: str, lengths: Numbers, pairs: int | None =
 
     Args:
         path: The file.
-        name: The array's name.
-        lengths: What the file has.
-        pairs: What they must sum to, if known.
+        name: Name of the array.
+        lengths: The array in the file.
+        pairs: The number of pairs, to which lengths must sum; None if unknown.
 
     Raises:
-        GailbenchError: They are no whole numbers of at least 1, or sum to something else.
+        GailbenchError: Lengths are not whole numbers of at least 1, or do not sum to `pairs`.
     """
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
         raise shape_error(
             path, f"{name} ({lengths.dtype})", lengths, "(trajectories,) of integers", "save one length per trajectory"
         )
-    # Python's integers: sums of huge lengths must not wrap around to something that fits.
+    # The sum is computed with Python's integers, since huge lengths must not wrap around.
     if (shortest := int(lengths.min())) < 1:
         raise GailbenchError(f"{path}: {name} holds the length {shortest}, expected at least 1; leave out empty ones")
     total = sum(int(length) for length in lengths)

@@ -1,4 +1,4 @@
-"""Which format a file or folder has, by its content; and what it is if it is none."""
+"""Recognizing the format of a file or folder by its content. Errors say what an unknown file is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WANTED = "give a file or folder of a known format (docs/formats.md)"
 
 
 def locate(path_or_id: Path | str) -> Path:
-    """Return the file or folder that is meant.
+    """Return the path of a file, a folder, or a local Minari dataset given by its id.
 
     Raises:
-        GailbenchError: There is none, and no local Minari dataset of that id.
+        GailbenchError: There is neither a file nor a folder nor a dataset.
     """
     path, text = Path(path_or_id), str(path_or_id)
     try:
@@ -42,7 +42,7 @@ def recognize(path_or_id: Path | str) -> str:
     """Return the name of the format, a key of `gailbench.formats.FORMATS`.
 
     Raises:
-        GailbenchError: It is of none; the message says what it is instead.
+        GailbenchError: The format is unknown. The message says what the file is.
     """
     path = locate(path_or_id)
     if path.is_dir():
@@ -70,7 +70,9 @@ def _folder(path: Path) -> str:
     if (path / "dataset_dict.json").is_file():
         raise GailbenchError(f"{path} holds several splits of a Hugging Face dataset; give the folder of one of them")
     if (path / minari.MAIN_FILE).is_file() or (path / "namespace_metadata.json").is_file():
-        raise GailbenchError(f"{path} is part of Minari's, but no whole dataset: it lacks {minari.METADATA}; name one")
+        raise GailbenchError(
+            f"{path} is a folder of Minari, but not a complete dataset: it lacks {minari.METADATA}; give a dataset"
+        )
     raise GailbenchError(
         f"{path} is a folder of neither Minari (data/{minari.METADATA}) nor Hugging Face's datasets "
         f"({imitation_folder.STATE}); {_WANTED}"

@@ -19,7 +19,7 @@ def read(path: Path, facts: Facts) -> Raw:
     """Read a file with (M, O) observations, actions, episode_starts and perhaps rewards and episode_returns.
 
     Raises:
-        GailbenchError: It cannot be read, or its arrays do not fit.
+        GailbenchError: The file cannot be read, or its arrays do not fit.
     """
     with open_archive(path) as archive:
         name = next(name for name in OBSERVATIONS if name in archive.names)
@@ -37,7 +37,7 @@ def read(path: Path, facts: Facts) -> Raw:
         if returns.size != len(sums) or not np.allclose(returns.reshape(-1), sums, rtol=1e-3, atol=1e-3):
             remarks.append(
                 f"episode_returns ({returns.size}) are not the returns of the {len(sums)} trajectories that "
-                "episode_starts gives; the returns here are the sums of rewards"
+                "episode_starts gives; returns are computed from rewards"
             )
     return Raw(
         path=path,

@@ -1,4 +1,4 @@
-"""What any tool needs and no paper mentions: errors, files, locks, signals, streams of randomness, checkpoints.
+"""General tools: errors, files, locks, signals, random streams, checkpoints.
 
-Nothing here knows of tasks, policies or runs.
+Nothing here knows about tasks, policies or runs.
 """

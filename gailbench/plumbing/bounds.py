@@ -1,4 +1,4 @@
-"""What every reader guards against: files that are none, sizes that do not fit, packages that are missing."""
+"""Checks for everything that reads files: damaged files, wrong array sizes, missing packages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import Unreadable, read_regular
 
-LIMIT = 16 * 2**30  # bytes of all arrays of an import: far above the paper's largest set, 0.4 GB
-_DENSEST = 1032  # no deflated byte stands for more bytes
-_SLACK = 2**20  # bytes: what a small array may be larger than what is stored of it
+LIMIT = 16 * 2**30  # bytes of all arrays of an import; the paper's largest set of demonstrations has 0.4 GB
+_DENSEST = 1032  # the largest number of bytes that one deflated byte can stand for
+_SLACK = 2**20  # bytes by which an array may exceed this ratio
 
-# What reading a damaged or foreign file can raise, whichever library reads it.
+# Exceptions that the libraries raise when they read a damaged or foreign file.
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -42,11 +42,11 @@ UNREADABLE = (
 
 @contextlib.contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a damaged file raises within the block into one line.
+    """Turn exceptions from reading a damaged file within the block into one line.
 
     Raises:
-        Unreadable: It may not be read.
-        GailbenchError: Reading failed; the message says of which kind the file should be.
+        Unreadable: There is no permission to read the file.
+        GailbenchError: Reading failed. The message says what kind of file was expected.
     """
     try:
         yield
@@ -62,7 +62,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        GailbenchError: It is missing, no regular file, too large or no JSON.
+        GailbenchError: The file is missing, not a regular file, too large or not JSON.
     """
     content = read_regular(path, "JSON file")
     with readable(path, "a JSON file"):
@@ -70,17 +70,18 @@ def read_json(path: Path) -> Any:
 
 
 class Budget:
-    """Bytes that the arrays of one import may still take."""
+    """Counts the bytes of all arrays of one import, and limits them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._taken = 0
 
     def take(self, name: str, shape: tuple[int, ...], itemsize: int, stored: int) -> int:
-        """Return the bytes of an array of that shape, of which the file stores `stored`, before it is allocated.
+        """Return the size of an array in bytes, before it is allocated. The file stores `stored` bytes of it.
 
         Raises:
-            GailbenchError: The shape is none, more than the file can hold, or more than the limit with all before.
+            GailbenchError: The shape is impossible, the array is larger than the file can hold, or all arrays together
+                exceed the limit.
         """
         if any(size < 0 for size in shape):
             raise GailbenchError(f"{self._path}: {name} has the impossible shape {shape}; the file is damaged")
@@ -103,7 +104,7 @@ def load_extra(module: str, extra: str, purpose: str) -> Any:
     """Import an optional package.
 
     Raises:
-        GailbenchError: It is not installed; the message names the extra that brings it.
+        GailbenchError: The package is not installed. The message names the extra that installs it.
     """
     try:
         return importlib.import_module(module)

@@ -1,8 +1,8 @@
-"""Arrays and JSON in one safetensors file, without pickle, written whole or not at all: policies and checkpoints.
+"""Policies and checkpoints: arrays and JSON in one safetensors file, without pickle, written completely or not at all.
 
-Format: tensors by name; the header's metadata holds, under "gailbench", JSON with `format` (an integer), `kind`,
-`content`, and `sha256`, which names, types, shapes and bytes of the tensors and the content must have. Policies of
-earlier versions have none; a checkpoint without one is not continued.
+Format: tensors by name. The metadata in the header has the key "gailbench". Its value is JSON with `format` (an
+integer), `kind`, `content`, and `sha256`, the hash of the tensors' names, types, shapes and bytes and of the content.
+Policies of earlier versions have no `sha256`. A checkpoint without `sha256` is not continued.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from safetensors.numpy import save
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import Unreadable, check_regular, write_atomic
 
-# Changes when what a file's content means, or the computation that it continues, changes.
+# Raised when the meaning of a file's content changes.
 FORMAT = 1
 KEY = "gailbench"
 
 
 def to_bytes(kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> bytes:
-    """Return the file's bytes; equal input gives equal bytes."""
+    """Return the bytes of the file. Equal input gives equal bytes."""
     tensors = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    # One key only: safetensors writes several in random order.
+    # Only one key, because safetensors writes several keys in random order.
     digest = _digest(tensors, content)
     header = json.dumps({"format": FORMAT, "kind": kind, "content": content, "sha256": digest}, sort_keys=True)
     return save(tensors, {KEY: header})
 
 
 def _digest(tensors: dict[str, NDArray[Any]], content: Any) -> str:
-    """SHA-256 of everything in a file that means something."""
+    """Return the SHA-256 of the tensors and the content."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -47,19 +47,19 @@ def _digest(tensors: dict[str, NDArray[Any]], content: Any) -> str:
 
 
 def write(path: Path, kind: str, arrays: dict[str, NDArray[Any]], content: dict[str, Any]) -> None:
-    """Write the file, atomically.
+    """Write the file atomically.
 
     Raises:
-        OSError: It cannot be written; what was there is unchanged.
+        OSError: The file cannot be written. An existing file is unchanged.
     """
     write_atomic(path, to_bytes(kind, arrays, content))
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return arrays and content of a file of that kind ("policy", "checkpoint").
+    """Return the arrays and the content of a file. `kind` is "policy" or "checkpoint".
 
     Raises:
-        GailbenchError: The file is missing, truncated, foreign, changed, or of another format.
+        GailbenchError: The file is missing, truncated, changed, of another program, or of another format.
     """
     with _opened(path, kind) as (stream, header):
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
@@ -73,7 +73,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Open a file; every error becomes a GailbenchError that names it."""
+    """Open a file. Every error becomes a GailbenchError that names the file."""
     try:
         check_regular(path, f"{kind} file")
         with safetensors.safe_open(path, framework="numpy") as stream:

@@ -1,4 +1,4 @@
-"""Sets a process up to compute: its threads, and what becomes of memory it has freed."""
+"""Setting up a process for computing: its number of threads, and how it keeps freed memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import ctypes
 import torch
 from threadpoolctl import threadpool_limits
 
-# From glibc's malloc.h: how much free memory it keeps at the end of its heap, and from which size on a block is
-# fetched from the system by itself, of which it accepts 32 MiB at most.
+# Parameters from glibc's malloc.h. The first is how much free memory is kept at the end of the heap. The second is the
+# size from which a block is allocated by mmap; glibc accepts at most 32 MiB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MIB = 2**20
 
 
 def prepare_process(threads: int) -> None:
-    """Let PyTorch and NumPy compute with that many threads, and keep freed memory for the next block of rows.
+    """Set the number of threads of PyTorch and NumPy, and let the process keep freed memory.
 
-    By default glibc gives the activations of every block back to the system, which clears and maps each page anew for
-    the next one: 15 % of a gradient's time. With another C library nothing changes.
+    By default glibc returns the activations of every block of rows to the system. The system then clears and maps each
+    page again for the next block, which takes 15 % of a gradient's time. Other C libraries are not changed.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")

@@ -1,21 +1,22 @@
-"""The one exception that becomes a single line on stderr and exit code 1."""
+"""The exception for expected errors. It becomes one line on stderr and exit code 1."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-# Characters of a word that a line shows whole, and of each end of a longer one.
+# Words up to the first number of characters are shown in full. Of longer words, this many characters of each end are.
 _LONGEST_WORD, _KEPT = 1000, 100
 
 
 class GailbenchError(Exception):
-    """A user's mistake or a condition that the user can mend: what, which value was seen, what to do."""
+    """A mistake of the user, or a condition that the user can change. The message says what is wrong, which value was
+    found, and what to do."""
 
 
 def one_line(text: str) -> str:
-    """Return text as one line of a terminal: what would break it, or cannot be printed, escaped; words of thousands of
-    characters shortened."""
+    """Return text as one line for a terminal. Line breaks and unprintable characters are escaped, and very long words
+    are shortened."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return " ".join(
         word if len(word) <= _LONGEST_WORD else f"{word[:_KEPT]}...{word[-_KEPT:]}" for word in shown.split(" ")
@@ -23,12 +24,12 @@ def one_line(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or its type where it has none."""
+    """Return the first line of an exception's message, or the name of its type if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'walker'?" for a near miss, else the list of what is known."""
+    """Return "; did you mean 'walker'?" if a known name is similar, otherwise the list of known names."""
     names = list(known)
     matches = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else f"; known: {', '.join(names)}"

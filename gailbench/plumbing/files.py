@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and hashes of their content."""
+"""Reading and writing files: atomic writes, checked reads, and hashes of content."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 
 from gailbench.plumbing.errors import GailbenchError, first_line
 
-# Bytes of a file that is read whole: a card, a spec, settings; and a table of numbers, such as a curve.
+# Largest sizes in bytes of files that are read at once: of cards, specs and settings, and of tables such as curves.
 LARGEST, LARGEST_TABLE = 2**24, 2**30
 
 
 @contextlib.contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Give a stream whose content becomes `path` when the block ends, so that a reader sees the old file or the whole
-    new one, never half of it.
+    """Give a stream. When the block ends, its content replaces the file at `path`. A reader sees the old file or the
+    complete new one, never a part of it.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full; `path` is then unchanged.
@@ -40,28 +40,29 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         if error.errno is not None:
-            error.filename = str(path)  # not the temporary one, or none
+            error.filename = str(path)  # instead of the temporary file's name, or of none
         raise
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` as `open_atomic` does, with its errors."""
+    """Write `content` to `path` by `open_atomic`. It raises the same errors."""
     with open_atomic(path) as stream:
         stream.write(encoded(content))
 
 
 def encoded(content: str | bytes) -> bytes:
-    """Return text in UTF-8; of a path that is none, what cannot be encoded is escaped."""
+    """Return text as UTF-8. Characters that cannot be encoded (they come from paths that are not UTF-8) are escaped."""
     return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 class Unreadable(GailbenchError):
-    """A file is there and cannot be read, by its mode or by a fault of the disk: it may be whole, and is left alone."""
+    """A file exists but cannot be read, because of its permissions or a disk error. It may be undamaged, so it is never
+    replaced."""
 
 
 @contextlib.contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn what goes wrong when a file is looked at into one line."""
+    """Turn errors of the operating system in the block into one line."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
@@ -73,11 +74,11 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def check_regular(path: Path, kind: str = "file") -> None:
-    """Check that `path` is a regular file, before anything is opened that may block or never end.
+    """Check that `path` is a regular file, before it is opened. Opening a pipe or a device may block forever.
 
     Raises:
-        Unreadable: It cannot be looked at.
-        GailbenchError: It is missing, a folder, a pipe or a device; `kind` says what it should be.
+        Unreadable: The file's status cannot be read.
+        GailbenchError: The file is missing, a folder, a pipe or a device. `kind` is the expected kind, for the message.
     """
     with _reading(path, kind):
         mode = path.stat().st_mode
@@ -90,8 +91,8 @@ def read_regular(path: Path, kind: str = "file", largest: int = LARGEST) -> byte
     """Return the content of a file of at most `largest` bytes.
 
     Raises:
-        Unreadable: It cannot be read.
-        GailbenchError: It is missing, no regular file or larger.
+        Unreadable: The file cannot be read.
+        GailbenchError: The file is missing, not a regular file, or larger.
     """
     check_regular(path, kind)
     with _reading(path, kind), path.open("rb") as stream:
@@ -105,8 +106,8 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        Unreadable: It cannot be read.
-        GailbenchError: It is missing or no regular file.
+        Unreadable: The file cannot be read.
+        GailbenchError: The file is missing or not a regular file.
     """
     check_regular(path)
     with _reading(path, "file"), path.open("rb") as stream:
@@ -114,10 +115,10 @@ def sha256_of(path: Path) -> str:
 
 
 def read_toml(path: Path, kind: str) -> dict[str, Any]:
-    """Return the content of a user's TOML file; `kind` says what it holds.
+    """Return the content of a user's TOML file. `kind` is what it holds, for messages.
 
     Raises:
-        GailbenchError: It cannot be read, or is none.
+        GailbenchError: The file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(read_regular(path, f"{kind} file").decode())
@@ -126,10 +127,10 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder and try to write in it, so that hours of work do not end at a file that cannot be written.
+    """Make the folder and check that files can be written in it, so that the error comes before hours of work.
 
     Raises:
-        GailbenchError: It cannot be made or written.
+        GailbenchError: The folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,8 @@ def check_writable(folder: Path) -> None:
 
 
 def remove_temporary(path: Path) -> None:
-    """Remove what killed processes left of writing `path`, or with the name "*" any file of its folder."""
+    """Remove temporary files that killed processes left when writing `path`. The name "*" means any file in its
+    folder."""
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):
             leftover.unlink()

@@ -1,4 +1,4 @@
-"""Stopping cleanly: signals end long work where it can be taken up again."""
+"""Stopping cleanly: after a signal, long work ends in a state from which it can continue."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-# Control-C; a batch system's end, its warnings before it, a vanished terminal, a limit of processor time.
+# Control-C, the end of a batch job and warnings before it, a closed terminal, and a limit of processor time.
 STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class Interrupted(Exception):
-    """The work was asked to stop; the same call continues it."""
+    """The work was interrupted. The same call continues it."""
 
 
 class StopSignals:
-    """While entered, the signals of `STOP` set a flag, and end what is `interruptible` at once.
+    """A context manager. Within it the signals in `STOP` set a flag, and end `interruptible` work at once.
 
-    One that the process was started to ignore stays ignored, as `nohup` has it for SIGHUP.
+    A signal that was ignored when the process started stays ignored, such as SIGHUP under `nohup`.
 
     Attributes:
-        set: Whether one of them came.
+        set: Whether one of the signals came.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class StopSignals:
         for number in STOP:
             if signal.getsignal(number) == signal.SIG_IGN:
                 continue
-            # Outside the main thread signals cannot be handled; whoever calls from there stops in another way.
+            # Signals can only be handled in the main thread. Callers in other threads must stop in another way.
             with contextlib.suppress(ValueError):
                 self._before[number] = signal.signal(number, self._stop)
         _entered = self
@@ -52,13 +52,13 @@ class StopSignals:
             raise Interrupted
 
 
-# Signal handlers belong to the process, and so does what they look at.
+# Global, since signal handlers belong to the process.
 _entered: StopSignals | None = None
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Work that may be dropped at any point and done again: a signal within it raises Interrupted there and then."""
+    """Marks work that may be dropped at any point and done again. A signal within it raises Interrupted at once."""
     signals = _entered
     if signals is None:
         yield

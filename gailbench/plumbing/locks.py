@@ -1,8 +1,8 @@
-"""Locks: of the processes that share a folder, on one machine or several, one at a time works on a run.
+"""Locks, so that only one process at a time works on a run. Processes may be on several machines that share a folder.
 
-A lock is a file that its holder keeps under `flock`, which the system undoes when the holder dies, and touches every
-`BEAT` seconds. On one machine `flock` decides. A shared folder may not carry it to other machines, so the lock of
-another machine counts as held until it has not been touched for `STALE` seconds.
+A lock is a file. Its holder keeps it locked by `flock` and touches it every `BEAT` seconds. The system releases `flock`
+when the holder dies. On one machine `flock` decides. `flock` may not work between machines, so a lock of another
+machine counts as held until it has not been touched for `STALE` seconds.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Locked(GailbenchError):
 
 
 class Lock:
-    """While entered, this process holds the lock; the file is gone afterwards.
+    """A context manager. Within it this process holds the lock. Afterwards the lock file is removed.
 
     Args:
-        path: The lock's file, in an existing folder.
+        path: The lock file, in an existing folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class Lock:
         """Take the lock.
 
         Raises:
-            Locked: Another process that is alive, as far as one can tell, holds it.
+            Locked: Another process holds the lock and seems to be alive.
             OSError: The file cannot be written.
         """
         self._descriptor = self._open()
@@ -67,12 +67,12 @@ class Lock:
 
     def _open(self) -> int:
         while True:
-            # A link that somebody laid there is not followed: what it points to would be overwritten.
+            # A symbolic link is not followed, since its target would be overwritten.
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             holder = _holder(descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another machine's lock may not reach here.
+                # flock may succeed although another machine holds the lock.
                 free = not holder or holder.get("machine") == _machine() or not self._touched_lately(descriptor)
             except BlockingIOError:
                 free = False
@@ -89,17 +89,17 @@ class Lock:
                 )
 
     def _is(self, descriptor: int) -> bool:
-        """Whether the path still names the opened file."""
+        """Return whether the path still names the opened file."""
         try:
             return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
         except FileNotFoundError:
             return False
 
     def _touched_lately(self, descriptor: int) -> bool:
-        # Both times are the file system's own: clocks of two machines differ.
+        # Both times come from the file system, since the clocks of two machines differ.
         with tempfile.TemporaryFile(dir=self.path.parent) as now:
             age = os.fstat(now.fileno()).st_mtime - os.fstat(descriptor).st_mtime
-        # From the future by more than that, its time says nothing of whether its holder lives.
+        # A time far in the future does not show that the holder is alive.
         return -STALE < age < STALE
 
     def _beat(self) -> None:
@@ -119,7 +119,7 @@ def _identity() -> dict[str, Any]:
 
 
 def _holder(descriptor: int) -> dict[str, Any]:
-    """What the lock's holder wrote; empty where it has not, or was cut short."""
+    """Return what the holder wrote into the lock file. It is empty if the holder has not written it completely."""
     try:
         found = json.loads(os.pread(descriptor, 1000, 0))
     except ValueError:
@@ -129,7 +129,8 @@ def _holder(descriptor: int) -> dict[str, Any]:
 
 @cache
 def _machine() -> str:
-    """What tells this machine, since it started, from all others: containers and names may be shared."""
+    """Return an identifier of this machine since its last start. Host names are not unique, for example in
+    containers."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,5 @@
-"""Reading .npz files of unknown origin: no pickle, and no array is allocated before its size is known to be true."""
+"""Reading .npz files of unknown origin. Pickles are not loaded, and an array is allocated only after its size is
+checked."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from gailbench.plumbing.bounds import Budget, readable
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import check_regular
 
-# How files begin that are often taken for .npz files, what they are, and what to do.
+# Files that users may give instead of .npz files: their first bytes, what they are, and what to do.
 _FOREIGN = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; 'gailbench demos import' reads the paper's layout and Minari's"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run 'git lfs pull' where it was cloned"),
@@ -38,7 +39,7 @@ _FOREIGN = (
 
 
 def what_it_is(start: bytes) -> str | None:
-    """Say what a file is that begins so, and what to do with it; None if it may be an .npz file, or is unknown."""
+    """Return what a file is by its first bytes, and what to do. Return None if it is unknown or may be an .npz file."""
     return next((meaning for signature, meaning in _FOREIGN if start.startswith(signature)), None)
 
 
@@ -65,14 +66,14 @@ class Archive:
         self._budget = Budget(path)
 
     def read(self, name: str, kinds: str = "fiub") -> NDArray[Any]:
-        """Return an array, in the dtype and byte order that the file has.
+        """Return an array, in the dtype and byte order of the file.
 
         Args:
             name: One of `names`.
-            kinds: The kinds of dtype that are expected.
+            kinds: The expected kinds of dtype.
 
         Raises:
-            GailbenchError: It is damaged, of another kind, pickled objects, or larger than allowed.
+            GailbenchError: The array is damaged, of another kind, of pickled objects, or too large.
         """
         member = self._members[name]
         with readable(self.path, f"an .npz file, at its array {name},"):
@@ -93,7 +94,7 @@ class Archive:
             if header + size != member.file_size:
                 raise ValueError(f"shape {shape} needs {size:,} bytes, but there are {member.file_size - header:,}")
             with self._archive.open(member) as stream:
-                values = npy.read_array(stream, allow_pickle=False)  # to the end, where the checksum is compared
+                values = npy.read_array(stream, allow_pickle=False)  # reads to the end, where the checksum is compared
         return np.asarray(values)
 
     def get(self, name: str) -> NDArray[Any] | None:
@@ -114,7 +115,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open an .npz file.
 
     Raises:
-        GailbenchError: It is no regular file or no zip archive.
+        GailbenchError: The file is not a regular file or not a zip archive.
     """
     check_regular(path)
     with readable(path, "a file"), path.open("rb") as start:

@@ -1,6 +1,6 @@
-"""States: what an object's future depends on, as named arrays that can be written to a file.
+"""States: everything that an object's future depends on, as named arrays that can be written to a file.
 
-A state owns its arrays: it does not change when the object goes on.
+The arrays of a state are copies, so a state does not change when its object changes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ State = dict[str, NDArray[Any]]
 
 
 def join(parts: dict[str, State]) -> State:
-    """Return one state out of several, each under its own name."""
+    """Join several states into one. The names of their arrays get the names of the states as prefixes."""
     return {f"{name}.{key}": np.array(value) for name, state in parts.items() for key, value in state.items()}
 
 
 def part(state: State, name: str) -> State:
-    """Return the state that `join` put under that name; empty if there is none."""
+    """Return the state that `join` was given under this name; empty if there is none."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Random streams: all randomness of a run is split from its one seed here, and can be saved."""
+"""Random streams: all random generators of a run are derived from its seed here, and can be saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def stream(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
-    """Return the random stream of that purpose; streams of different purposes or indices are independent."""
+    """Return the random generator for a purpose. Generators with different purposes or indices are independent."""
     return np.random.default_rng([seed, index, *purpose.encode()])
 
 
@@ -19,5 +19,5 @@ def pack(generator: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def unpack(generator: np.random.Generator, state: NDArray[np.generic]) -> None:
-    """Set a generator to what `pack` returned."""
+    """Set a generator's state to a value of `pack`."""
     generator.bit_generator.state = json.loads(np.asarray(state, dtype=np.uint8).tobytes())

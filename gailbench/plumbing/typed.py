@@ -1,4 +1,4 @@
-"""Values of settings: read from text, and checked against the type of the field that they are for."""
+"""Values of settings: read from text, and checked against the types of their fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gailbench.plumbing.errors import GailbenchError
 
 
 def from_text(text: str) -> Any:
-    """Return the Python literal that a text is, or the text itself; nothing is evaluated."""
+    """Return the value of a text that is a Python literal, or the text itself. No code is evaluated."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -19,10 +19,11 @@ def from_text(text: str) -> Any:
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
-    """Return a value in a field's type: a float from an integer, a tuple from a list, nothing else is converted.
+    """Return a value in a field's type. Integers are converted to floats, and lists to tuples; nothing else is
+    converted.
 
     Raises:
-        GailbenchError: It is of another type, or not finite.
+        GailbenchError: The value has another type, or is not finite.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""The versions, the processor, the commit and the command with which a result was made."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import gailbench
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of gailbench, Python and the libraries that results depend on, the kind of processor that matrix
-    products were made for (on another kind they round differently), and the source's commit."""
+    """Return the versions of gailbench, Python and the libraries that results depend on, the kind of processor, and the
+    commit of the source. On another kind of processor matrix products round differently."""
     libraries = {name: version(name) for name in ("torch", "mujoco", "gymnasium", "numpy")}
     return {
         "gailbench": gailbench.__version__,
@@ -31,13 +31,14 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command line, without the folder of the program."""
+    """Return the command line, without the folder of the program."""
     program = Path(sys.argv[0]).name
     return f"{'python -m gailbench' if program == '__main__.py' else program} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 def _blas() -> str:
-    """NumPy's library of matrix products and the processor it chose its code for, say "openblas 0.3.31 Haswell"."""
+    """Return NumPy's library of matrix products, and the kind of processor that it detected: "openblas 0.3.31
+    Haswell"."""
     import numpy  # noqa: F401  (loads the library)
 
     found = ThreadpoolController().select(user_api="blas").info()
@@ -45,7 +46,7 @@ def _blas() -> str:
 
 
 def _commit() -> str:
-    """The source's commit, with '+' if files that git tracks differ from it; empty outside a checkout."""
+    """Return the commit of the source, with '+' if tracked files differ from it; empty outside a checkout."""
     root = Path(gailbench.__file__).parents[1]
     if not (root / ".git").exists():
         return ""

@@ -6,11 +6,12 @@ what findings.py gathers; markdown.py, latex.py, data.py, figures.py and page.py
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -19,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from gailbench.paper import ALGORITHMS, FIGURE_1A, FIGURE_1B
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import read_regular, write_atomic
 from gailbench.report.data import table_json
@@ -29,10 +31,12 @@ from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, own_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS
 from gailbench.report_formats import FIGURE_FORMATS, FORMATS
+from gailbench.tasks import TASKS, Task
 
 Drawing = tuple[Any, ...]
 MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves
-FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds")
+FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds", "other_*")
+OTHER_NOTE = "What has no settings in its name is the table's, shown as far as the other runs go."
 _OPTIONAL_FILES = (
     "other_settings.csv",
     *("table.json", "table.tex", "report.html", "verdicts.csv", "controls.csv"),
@@ -57,12 +61,20 @@ class Report:
     findings: Findings
 
 
-def findings_of(results: Path, added: Sequence[Path] = (), baselines: pd.DataFrame | None = None) -> Findings:
+def findings_of(
+    results: Path,
+    added: Sequence[Path] = (),
+    baselines: pd.DataFrame | None = None,
+    tasks: Mapping[str, Task] = TASKS,
+    algorithms: Sequence[str] = ALGORITHMS,
+) -> Findings:
     """Return what there is to say about the runs under `results`/runs.
 
     Args:
         added: CSV files with someone else's methods.
         baselines: Indexed by task: random_mean, expert_mean. By default our own measured ones.
+        tasks: The tasks of the grid, by name; the paper's by default.
+        algorithms: Its algorithms; the paper's by default.
 
     Raises:
         GailbenchError: An added file cannot be used.
@@ -71,7 +83,7 @@ def findings_of(results: Path, added: Sequence[Path] = (), baselines: pd.DataFra
     for file in added:
         loaded = add_results(loaded, file)
     known = own_baselines(results, measured_baselines()) if baselines is None else baselines
-    return find(loaded, results, known)
+    return find(loaded, results, known, tasks, algorithms)
 
 
 def write_report(
@@ -179,19 +191,53 @@ def _render(drawing: Drawing, suffixes: Sequence[str]) -> dict[str, bytes]:
 
 def _drawings(findings: Findings) -> Iterator[Drawing]:
     """Return every figure as its name, the function that draws it, and the function's arguments."""
-    table, scores, baselines = findings.table, findings.scores, findings.baselines
-    returns = findings.results.returns.merge(scores.drop(columns="mean"), on="run")
-    for task in findings.shown_tasks():  # the long ones first
-        curves = findings.curves[findings.curves["task"] == task]
-        yield f"curves_{file_name(task)}", "curves_figure", task, table, scores, curves, baselines
-        yield f"strips_{file_name(task)}", "strips_figure", task, table, returns[returns["task"] == task], baselines
-    if findings.shown_tasks():
-        yield "figure1a", "figure1a", table, scores
-        yield "figure1b", "figure1b", table, scores
+    table, scores = findings.table, findings.scores
+    shown = [task for task in findings.shown_tasks() if task in findings.tasks]
+    for task in shown:  # the long ones first
+        yield from _of_task(task, table, scores, findings.curves, findings)
+    if shown:
+        yield "figure1a", "scores_figure", table, scores, FIGURE_1A, findings.styles
+        yield "figure1b", "weights_figure", table, scores, FIGURE_1B, findings.styles
+    table, scores = findings.others_beside()
+    others = list(table["task"].drop_duplicates())
+    for task in others:
+        yield from _of_others(task, table, scores, findings)
+    if scored := [task for task in others if table.loc[table["task"] == task, "normalized_mean"].notna().any()]:
+        yield "other_scores", "scores_figure", table, scores, scored, findings.styles
     if not findings.across.iqm.empty:
-        yield "across_seeds", "across_seeds_figure", findings.across
+        yield "across_seeds", "across_seeds_figure", findings.across, findings.styles
     if findings.expert_curves:
-        yield "experts", "experts_figure", findings.expert_curves, baselines
+        yield "experts", "experts_figure", findings.expert_curves, findings.baselines
+
+
+def _of_task(
+    task: str, table: pd.DataFrame, scores: pd.DataFrame, curves: pd.DataFrame, findings: Findings
+) -> Iterator[Drawing]:
+    """Return the drawings of one task: learning curves and single trajectories."""
+    name, baselines, styles = file_name(task), findings.baselines, findings.styles
+    curves = curves[curves["task"] == task]
+    yield f"curves_{name}", "curves_figure", task, table, scores, curves, baselines, styles
+    of_task = scores[scores["task"] == task].drop(columns="mean")
+    returns = findings.results.returns.merge(of_task, on="run")
+    yield f"strips_{name}", "strips_figure", task, table, returns, baselines, styles
+
+
+def _of_others(task: str, table: pd.DataFrame, scores: pd.DataFrame, findings: Findings) -> Iterator[Drawing]:
+    """The same of the other runs: at their sizes, and as far as their learning went."""
+    own = findings.other_scores[findings.other_scores["task"] == task]
+    curves = findings.curves[findings.curves["run"].isin(scores["run"])]
+    if len(own):
+        sizes = {0, *own["trajectories"]}
+        table, scores = (frame[frame["trajectories"].isin(sizes)] for frame in (table, scores))
+        longest = curves.loc[curves["run"].isin(own["run"]), "steps"].max()
+        curves = curves if math.isnan(longest) else curves[curves["steps"] <= longest]
+    of_task = curves[curves["task"] == task]
+    note = "" if of_task["run"].isin(own["run"]).all() else OTHER_NOTE
+    for name, draw, *arguments in _of_task(task, table, scores, curves, findings):
+        if draw == "strips_figure":
+            yield f"other_{name}", draw, *arguments
+        elif len(of_task):
+            yield f"other_{name}", draw, *arguments, note
 
 
 def file_name(task: str) -> str:

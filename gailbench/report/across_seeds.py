@@ -11,7 +11,7 @@ Legend: K tasks, each with n runs (the last axis; leading axes are bootstrap res
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from gailbench.tasks import ALGORITHMS, TASKS
+from gailbench.report.table import heading
+from gailbench.tasks import Task
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -43,9 +44,8 @@ class Estimate:
     note: str
 
 
-def rank(task: str, trajectories: int) -> str | None:
-    """Return the rank of a size among a task's; a task of three sizes has no third. None for other sizes."""
-    sizes = TASKS[task].sizes if task in TASKS else ()
+def rank(sizes: Sequence[int], trajectories: int) -> str | None:
+    """Return the rank of a size among a task's; of three sizes none is the third. None for other sizes."""
     if trajectories not in sizes:
         return None
     position = sizes.index(trajectories)
@@ -121,71 +121,78 @@ class AcrossSeeds:
 
     Attributes:
         iqm: rank, method, tasks (names), runs, value, low, high, note.
-        improvement: rank, method (what GAIL is compared with), tasks, value, low, high, note.
+        proposed: Heading of the algorithm that the others are compared with.
+        improvement: rank, method (what the proposed one is compared with), tasks, value, low, high, note.
         profiles: method, threshold, value: over all sizes.
         remarks: What was left out.
     """
 
     iqm: pd.DataFrame
+    proposed: str
     improvement: pd.DataFrame
     profiles: pd.DataFrame
     remarks: list[str]
 
 
-def across_seeds(scores: pd.DataFrame) -> AcrossSeeds:
+def across_seeds(
+    scores: pd.DataFrame, tasks: Mapping[str, Task], algorithms: Sequence[str], proposed: str
+) -> AcrossSeeds:
     """Compute the statistics from `run_scores` of the runs in the table.
 
-    The paper's algorithms are compared over the tasks that all of them have (so without reacher, which FEM and GTAL
-    lack); an added method over those of these tasks that it has.
+    The algorithms are compared over the tasks that all of them have (of the paper's so without reacher, which FEM and
+    GTAL lack); another method over those of these tasks that it has.
+
+    Args:
+        scores: `run_scores`.
+        tasks: The tasks, whose sizes are ranked.
+        algorithms: Names, in the order of the table.
+        proposed: The one that every other is compared with.
     """
     scores = scores[scores["normalized_mean"].notna() & (scores["entropy_weight"].fillna(0) == 0)]
-    ranks = [rank(*cell) for cell in zip(scores["task"], scores["trajectories"], strict=True)]
+    sizes = {name: task.sizes for name, task in tasks.items()}
+    ranks = [rank(sizes.get(task, ()), size) for task, size in zip(scores["task"], scores["trajectories"], strict=True)]
     scores = scores.assign(rank=pd.Series(ranks, index=scores.index, dtype="object")).dropna(subset="rank")
     runs = {key: group["normalized_mean"].to_numpy() for key, group in scores.groupby(["rank", "algorithm", "task"])}
-    present = [name for name in ALGORITHMS if name in set(scores["algorithm"])]
-    algorithms = [*present, *sorted(set(scores["algorithm"]) - set(ALGORITHMS))]
+    present = [name for name in algorithms if name in set(scores["algorithm"])]
+    every = [*present, *sorted(set(scores["algorithm"]) - set(algorithms))]
 
     def common(size: str, *names: str) -> list[str]:
-        """Tasks with runs of all the paper's present algorithms and of these."""
-        return [task for task in TASKS if all((size, name, task) in runs for name in {*present, *names})]
+        """Tasks with runs of all the present algorithms and of these."""
+        return [task for task in tasks if all((size, name, task) in runs for name in {*present, *names})]
 
     iqm, improvement, profiles = [], [], []
     for size in RANKS:
-        for name in algorithms:
-            tasks = common(size, name)
-            if not tasks:
+        for name in every:
+            shared = common(size, name)
+            if not shared:
                 continue
-            samples = [runs[size, name, task] for task in tasks]
+            samples = [runs[size, name, task] for task in shared]
             found = estimate(interquartile_mean, samples)
             count = sum(map(len, samples))
-            iqm.append((size, heading(name), ", ".join(tasks), count, *_fields(found)))
+            iqm.append((size, heading(name), ", ".join(shared), count, *_fields(found)))
     for size in (*RANKS, "all sizes"):
-        for name in algorithms:
-            if name == "gail" or "gail" not in present:
+        for name in every:
+            if name == proposed or proposed not in present:
                 continue
             pairs = [(s, t) for s in (RANKS if size == "all sizes" else (size,)) for t in common(s, name)]
             if not pairs:
                 continue
-            first = [runs[s, "gail", t] for s, t in pairs]
+            first = [runs[s, proposed, t] for s, t in pairs]
             second = [runs[s, name, t] for s, t in pairs]
             found = estimate(_improvement(len(first)), [*first, *second])
             names = ", ".join(dict.fromkeys(task for _, task in pairs))
             improvement.append((size, heading(name), names, *_fields(found)))
-    for name in algorithms:
+    for name in every:
         if samples := [runs[size, name, task] for size in RANKS for task in common(size, name)]:
             values = (balanced(samples)[:, np.newaxis] > THRESHOLDS).mean(axis=0)
             profiles += [(heading(name), float(t), float(v)) for t, v in zip(THRESHOLDS, values, strict=True)]
     return AcrossSeeds(
         pd.DataFrame(iqm, columns=["rank", "method", "tasks", "runs", "value", "low", "high", "note"]),
+        heading(proposed),
         pd.DataFrame(improvement, columns=["rank", "method", "tasks", "value", "low", "high", "note"]),
         pd.DataFrame(profiles, columns=["method", "threshold", "value"]),
         [] if iqm or scores.empty else ["no statistics across tasks: no task has runs of all the algorithms at a size"],
     )
-
-
-def heading(algorithm: str) -> str:
-    """Return an algorithm's heading: the paper's in capitals."""
-    return algorithm.upper() if algorithm in ALGORITHMS else algorithm
 
 
 def _improvement(number: int) -> Callable[[list[Any]], NDArray[np.float64]]:

@@ -7,17 +7,18 @@ survival alone is worth. It is ours, not the paper's.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from gailbench import experts
-from gailbench.paper import published_baselines
+from gailbench.algorithms import CONSTANT
+from gailbench.paper.tables import published_baselines
 from gailbench.report.load import Results, subset
 from gailbench.report.table import normalize, pool
-from gailbench.tasks import CONSTANT, TASKS
 
-CONTROLS = {"random": "random policy", "expert": "expert (stochastic)", CONSTANT: "constant reward (ours)"}
+CONTROLS = {"random": "random policy", "expert": "expert (stochastic)", CONSTANT.name: "constant reward (ours)"}
 CONTROL_COLUMNS = [
     "task",
     "control",
@@ -31,16 +32,18 @@ CONTROL_COLUMNS = [
 ]
 
 
-def controls_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return CONTROL_COLUMNS for every task and control; what is not known is NaN, counts are then 0.
+def controls_table(results: Results, baselines: pd.DataFrame, tasks: Iterable[str]) -> pd.DataFrame:
+    """Return CONTROL_COLUMNS for each of these tasks and every control; what is not known is NaN, counts are then 0.
 
     Random and expert have no training runs in the results, so no seeds; paper_mean and paper_std are Table 1's.
     """
     runs = results.runs
-    constant = pool(subset(results, runs["of_paper"] & (runs["algorithm"] == CONSTANT)), ["task"]).set_index("task")
+    constant = pool(subset(results, runs["of_paper"] & (runs["algorithm"] == CONSTANT.name)), ["task"]).set_index(
+        "task"
+    )
     paper = published_baselines()
     rows: list[dict[str, Any]] = []
-    for task in TASKS:
+    for task in tasks:
         card = experts.card(task) or {}
         random = experts.random_returns().get(task, {})
         known: dict[str, dict[str, Any]] = {
@@ -54,10 +57,10 @@ def controls_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
                 "mean": baselines["expert_mean"].get(task, math.nan),
                 "std": card.get("stochastic_std", math.nan),
             },
-            CONSTANT: {str(key): value for key, value in constant.loc[task].items()} if task in constant.index else {},
+            CONSTANT.name: {str(k): value for k, value in constant.loc[task].items()} if task in constant.index else {},
         }
         for control, values in known.items():
-            published = control != CONSTANT and task in paper.index
+            published = control != CONSTANT.name and task in paper.index
             rows.append(
                 {
                     "task": task,

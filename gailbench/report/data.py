@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gailbench.report.claims import evidence, words
 from gailbench.report.controls import CONTROL_COLUMNS
 from gailbench.report.findings import Findings
 from gailbench.report.table import OTHER_COLUMNS, TABLE_COLUMNS
@@ -24,7 +25,7 @@ def table_json(findings: Findings) -> str:
                 "ours": claim.ours,
                 "paper": claim.paper,
                 "deciding": [
-                    {"condition": condition.text, "cells": condition.evidence(claim.scores, claim.runs)}
+                    {"condition": words(condition), "cells": evidence(condition, claim.table)}
                     for condition in claim.deciding
                 ],
             }

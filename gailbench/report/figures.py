@@ -21,12 +21,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gailbench.paper import published_runs
+from gailbench.algorithms import registry
+from gailbench.paper.tables import published_runs
 from gailbench.report.across_seeds import AcrossSeeds
 from gailbench.report.load import DIAGNOSTICS
-from gailbench.report.styles import STYLES, styles_of
-from gailbench.report.table import UNPUBLISHED
-from gailbench.report.table import method as heading
+from gailbench.report.styles import Styles, styles_of
+from gailbench.report.table import UNPUBLISHED, heading, short_method
+from gailbench.report.table import method as heading_of
 
 EXPERT_COLOR = "#555555"
 PAPER_COLOR = "#555555"  # edges of the paper's hollow markers
@@ -47,6 +48,8 @@ DIAGNOSTIC_ROWS = (
 FIXED_VIEWS = {"expert_accuracy": (-0.05, 1.05), "policy_accuracy": (-0.05, 1.05), "jensen_shannon": (-0.03, 0.72)}
 LETTERS_PER_INCH = 13.5  # of 9 points
 FAR_BELOW = 5  # times the way from random to expert; returns further below random get a logarithmic axis
+LONGEST_UNDER_COLUMN = 16  # letters of a method that is named there, and not in a legend
+LONGEST_IN_PANEL = 14  # letters of a legend that fits in the place of a panel
 POINTS = 60  # of a curve; a panel is fewer pixels wide than a run has iterations
 _SCORE_CAPTION = (
     "Solid: ours, with a bar from the lowest to the highest seed. Hollow: the paper's. Gray lines: random (0) and "
@@ -94,70 +97,98 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str
 
 
 @_style()
-def figure1a(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Draw the paper's Figure 1(a): normalized score against demonstration size, one panel per task.
+def scores_figure(
+    table: pd.DataFrame, scores: pd.DataFrame, tasks: Sequence[str], styles: Styles | None = None
+) -> Figure:
+    """Draw normalized score against demonstration size, one panel per task, as the paper's Figure 1(a) does.
 
     Args:
         table: `paper_table`.
         scores: `run_scores` of the runs in it.
+        tasks: The panels.
+        styles: Color and marker by method; of those in the table by default.
     """
-    tasks = [task for task in table["task"].unique() if task != "reacher"]
-    rows = math.ceil((len(tasks) + 1) / 3)  # one place for the legend
-    figure = Figure(figsize=(4.7, 1.5 * rows + 1.1), layout="constrained")
-    panels = figure.subplots(rows, 3, sharey="row", squeeze=False)
+    shown = table[table["task"].isin(tasks)]
+    styles = styles or styles_of(table["method"])
+    handles = _handles(shown, styles)
+    outside = max(len(str(handle.get_label())) for handle in handles) > LONGEST_IN_PANEL
+    columns = min(len(tasks), 3) if outside else 3
+    rows = math.ceil((len(tasks) + (not outside)) / columns)  # one place for the legend
+    width = 4.7
+    lines, legend_columns = _legend_layout(handles, width)
+    height = (1.5 if columns == 3 else 2.0) * rows + 1.1 + (0.2 * lines if outside else 0)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey="row", squeeze=False)
     for row in range(rows):
-        here = tasks[3 * row : 3 * row + 3]
+        here = tasks[columns * row : columns * (row + 1)]
         for axes, task in zip(panels[row], here, strict=False):
-            _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task])
+            _score_panel(axes, table[table["task"] == task], scores[scores["task"] == task], styles)
         _score_axis(panels[row, 0], table[table["task"].isin(here)], scores[scores["task"].isin(here)])
     for axes in panels.flatten()[len(tasks) :]:
         axes.set_axis_off()
-    shown = table[table["task"].isin(tasks)]
-    panels.flatten()[len(tasks)].legend(handles=_handles(shown), loc="center", fontsize=9)
+    if outside:
+        figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns, fontsize=9)
+    else:
+        panels.flatten()[len(tasks)].legend(handles=handles, loc="center", fontsize=9)
     figure.supylabel("Normalized score", fontsize=10)
     _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
     return figure
 
 
 @_style()
-def figure1b(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Draw the paper's Figure 1(b): reacher's normalized score by GAIL's entropy weight; see `figure1a`."""
-    shown, scores = table[table["task"] == "reacher"], scores[scores["task"] == "reacher"]
+def weights_figure(
+    table: pd.DataFrame, scores: pd.DataFrame, tasks: Sequence[str], styles: Styles | None = None
+) -> Figure:
+    """Draw the score of a task with several entropy weights, as the paper's Figure 1(b) does; see `scores_figure`."""
+    shown, scores = table[table["task"].isin(tasks)], scores[scores["task"].isin(tasks)]
+    styles = styles or styles_of(table["method"])
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
-    _score_panel(axes, shown, scores)
+    _score_panel(axes, shown, scores, styles)
     _score_axis(axes, shown, scores)
     axes.set(ylabel="Normalized score")
-    figure.legend(handles=_handles(shown), loc="outside right center", fontsize=9)
+    figure.legend(handles=_handles(shown, styles), loc="outside right center", fontsize=9)
     _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
     return figure
 
 
 @_style()
 def curves_figure(
-    task: str, table: pd.DataFrame, scores: pd.DataFrame, curves: pd.DataFrame, baselines: pd.DataFrame
+    task: str,
+    table: pd.DataFrame,
+    scores: pd.DataFrame,
+    curves: pd.DataFrame,
+    baselines: pd.DataFrame,
+    styles: Styles | None = None,
+    note: str = "",
 ) -> Figure:
-    """Draw a task's learning curves: a column per demonstration size, the true return and GAIL's diagnostics.
+    """Draw a task's learning curves: a column per demonstration size, the true return and the diagnostics of the
+    algorithms that have any.
 
     Args:
-        table, scores: As for `figure1a`.
+        table, scores: As for `scores_figure`.
         curves: `load_curves` with the run's method and trajectories.
         baselines: Our random and expert returns, for the thin lines.
+        styles: As for `scores_figure`.
+        note: For the caption.
     """
+    every = styles or styles_of({*table["method"], *scores["method"]})
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
+    curves = curves[curves["run"].isin(scores["run"])]
     sizes = _sizes(scores)
-    colors = {name: color for name, (color, _) in styles_of(scores["method"].unique()).items()}
+    algorithms = dict(zip(scores["method"], scores["algorithm"], strict=True))
+    colors = {name: color for name, (color, _) in every.items() if name in algorithms}
     summaries = _over_seeds(curves)
-    diagnosed = [name for name in colors if name.startswith("GAIL") and name in set(curves["method"])]
+    diagnosed = [name for name in colors if _diagnostics(algorithms[name]) and name in set(curves["method"])]
     lowest_first = sorted(colors, key=lambda name: (name, 0) not in summaries)  # a control's line covers no method's
-    panel_rows = DIAGNOSTIC_ROWS if diagnosed else ()
+    known = curves.loc[curves["method"].isin(diagnosed)].notna().any()
+    panel_rows = [row for row in DIAGNOSTIC_ROWS if diagnosed and known[row[1]]]
     width = 0.8 + 0.95 * max(len(sizes), 4)
     handles = [
         Line2D([], [], color=color, label=name.replace(f" ({UNPUBLISHED})", "*")) for name, color in colors.items()
     ]
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    legend_rows = math.ceil(len(handles) / max(1, int(LETTERS_PER_INCH * width / (longest + 6))))
-    height = 2.6 + 0.2 * legend_rows + 0.75 * len(panel_rows)
+    lines, legend_columns = _legend_layout(handles, width)
+    height = 2.6 + 0.2 * lines + 0.75 * len(panel_rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(
         1 + len(panel_rows),
@@ -174,7 +205,7 @@ def curves_figure(
         for name in lowest_first:
             # What learns without demonstrations is the same beside every size.
             _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], name)
-        _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size])
+        _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size], colors)
         for row, (_, quantity) in enumerate(panel_rows, start=1):
             for name in diagnosed:
                 label = f"{name}, {quantity.replace('_', ' ')}"
@@ -194,23 +225,29 @@ def curves_figure(
     figure.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=math.ceil(len(handles) / legend_rows),
+        ncols=legend_columns,
         columnspacing=1.2,
         handlelength=1.5,
         title=task,
     )
-    caption = "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert."
+    caption = " ".join(
+        ["Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert.", note]
+    ).strip()
     if panel_rows:
+        owners = " and ".join(dict.fromkeys(heading(algorithms[name]) for name in diagnosed))
         caption += (
-            " Below (bands: the middle half): GAIL's discriminator, its accuracies on the expert's and the policy's "
-            "pairs, the lower bound that its loss sets to the Jensen-Shannon divergence (JS), and the policy's steps."
+            f" Below (bands: the middle half): {owners}'s discriminator, its accuracies on the expert's and the "
+            "policy's pairs, the lower bound that its loss sets to the Jensen-Shannon divergence (JS), and the "
+            "policy's steps."
         )
     _caption(figure, caption, "Environment steps (millions)" if len(curves) else "")
     return figure
 
 
 @_style()
-def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+def strips_figure(
+    task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame, styles: Styles | None = None
+) -> Figure:
     """Draw every evaluation trajectory and every run of a task: a column per method, a panel per size.
 
     Args:
@@ -218,15 +255,23 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
         returns: One row per trajectory of the runs in it: task, method, algorithm, entropy_weight, trajectories, seed,
             return.
         baselines: Our random and expert returns, for the thin lines.
+        styles: As for `scores_figure`.
     """
+    every = styles or styles_of(table["method"])
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
     paper = published_runs()
     paper = paper[paper["task"] == task]
     headings = zip(paper["task"], paper["algorithm"], paper["entropy_weight"], strict=True)
-    paper = paper.assign(method=pd.Series([heading(*cell) for cell in headings], index=paper.index, dtype="str"))
+    paper = paper.assign(method=pd.Series([heading_of(*cell) for cell in headings], index=paper.index, dtype="str"))
     sizes = _sizes(returns)
-    styles = styles_of(table["method"].unique())
-    figure = Figure(figsize=(0.8 + 1.0 * max(len(sizes), 4), 3.2), layout="constrained")
+    styles = {name: style for name, style in every.items() if name in set(table["method"])}
+    names = [short_method(name) for name in styles]
+    width, height = 0.8 + 1.0 * max(len(sizes), 4), 3.2
+    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=n) for n, (c, m) in styles.items()]
+    if named := max(map(len, names)) > LONGEST_UNDER_COLUMN:
+        lines, legend_columns = _legend_layout(handles, width)
+        height += 0.2 * lines
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
         axes.set_title(f"{size} traj.")
@@ -258,12 +303,17 @@ def strips_figure(task: str, table: pd.DataFrame, returns: pd.DataFrame, baselin
                 linewidths=0.7,
                 zorder=3,
             )
-        names = [_short(name) for name in styles]
-        axes.set_xticks(range(len(styles)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+        if named:
+            axes.set_xticks([])
+        else:
+            axes.set_xticks(range(len(styles)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
         axes.set_xlim(-0.6, len(styles) - 0.4)
     panels[0].set_ylabel("True return of an episode")
     _return_axis(panels[0], task, returns["return"], baselines)
-    figure.suptitle(task, fontsize=10)
+    if named:
+        figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns, fontsize=9, title=task)
+    else:
+        figure.suptitle(task, fontsize=10)
     _caption(
         figure,
         "Dots: our evaluation trajectories, seeds from left to right. Solid: the means of our training runs. Hollow: "
@@ -305,13 +355,13 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
 
 
 @_style()
-def across_seeds_figure(across: AcrossSeeds) -> Figure:
-    """Draw interquartile means by size rank, GAIL's probabilities of improvement, and performance profiles."""
+def across_seeds_figure(across: AcrossSeeds, styles: Styles | None = None) -> Figure:
+    """Draw interquartile means by size rank, probabilities of improvement, and performance profiles."""
     figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     left, right, wide = (figure.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
-    methods = list(across.iqm["method"].drop_duplicates())
-    styles = styles_of(methods)
+    every = styles or styles_of(across.iqm["method"])
+    styles = {name: style for name, style in every.items() if name in set(across.iqm["method"])}
     ranks = list(across.iqm["rank"].drop_duplicates())
     for index, (name, (color, marker)) in enumerate(styles.items()):
         found = across.iqm[across.iqm["method"] == name]
@@ -330,7 +380,7 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
     right.axvline(0.5, color="0.6", linewidth=0.8, zorder=0)
     right.set_yticks(range(len(compared)), list(compared["method"].iloc[::-1]))
     right.set_ylim(-0.7, max(len(compared), 1) - 0.3)
-    right.set(xlim=(-0.02, 1.02), xlabel="P(GAIL above it), all sizes")
+    right.set(xlim=(-0.02, 1.02), xlabel=f"P({across.proposed} above it), all sizes")
     wide.set(xlabel="Normalized score τ", ylabel="Runs above τ", ylim=(-0.02, 1.02))
     handles = [Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
@@ -338,9 +388,10 @@ def across_seeds_figure(across: AcrossSeeds) -> Figure:
     return figure
 
 
-def _short(name: str) -> str:
-    """Return a method's heading as it fits under a column: a lambda alone."""
-    return name.replace("GAIL λ = ", "λ = ").replace(f" ({UNPUBLISHED})", "*")
+def _diagnostics(algorithm: str) -> tuple[str, ...]:
+    """Return what an algorithm's curve has beyond every other's."""
+    known = registry().get(algorithm)
+    return () if known is None else known.diagnostics
 
 
 def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
@@ -377,14 +428,14 @@ def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
     return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
 
 
-def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
+def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, every: Styles) -> None:
     """Draw one task: ours solid with a bar over seeds, the paper's hollow beside it; pale where it stands alone."""
     with_runs = bool(cells["normalized_mean"].notna().any())
     task = cells["task"].iloc[0]
     axes.set_title(task if with_runs else f"{task} (paper)", color="black" if with_runs else "0.5", fontsize=9)
     for level in (0.0, 1.0):  # random and expert
         axes.axhline(level, color=LEVEL_COLOR if with_runs else "0.85", linewidth=0.8, zorder=0)
-    styles = styles_of(cells["method"].unique())
+    styles = {name: style for name, style in every.items() if name in set(cells["method"])}
     step = 0.018 * (cells["trajectories"].max() - cells["trajectories"].min() or 1)  # side by side, not on each other
     for place, (name, (color, marker)) in enumerate(styles.items()):
         of_method = cells[cells["method"] == name].sort_values("trajectories")
@@ -478,20 +529,21 @@ def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, la
         axes.fill_between(curve["steps"], low, high, color=color, alpha=BAND, linewidth=0)
 
 
-def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Draw behavioral cloning, which takes no environment steps, at its evaluated return."""
-    evaluated = cells[(cells["algorithm"] == "bc") & (cells["seeds"] > 0)]
-    seeds = scores.loc[scores["algorithm"] == "bc", "mean"]
-    for _, cell in evaluated.iterrows():
-        color, _ = STYLES[cell["method"]]
+def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, colors: dict[str, str]) -> None:
+    """Draw what takes no environment steps, such as behavioral cloning, at its evaluated return."""
+    for _, cell in cells[cells["seeds"] > 0].iterrows():
+        known = registry().get(cell["algorithm"])
+        if known is not None and known.takes_environment_steps:
+            continue
+        color, seeds = colors[cell["method"]], scores.loc[scores["method"] == cell["method"], "mean"]
         axes.axhline(cell["mean"], color=color, linewidth=1.2, label=cell["method"])
         if len(seeds) > 1:
             axes.axhspan(seeds.min(), seeds.max(), color=color, alpha=BAND, linewidth=0)
 
 
-def _handles(cells: pd.DataFrame) -> list[Line2D]:
+def _handles(cells: pd.DataFrame, every: Styles) -> list[Line2D]:
     """Return the legend of what is drawn: methods of ours solid, those that only the paper has hollow."""
-    styles = styles_of(cells["method"].unique())
+    styles = {name: style for name, style in every.items() if name in set(cells["method"])}
     ours = set(cells.loc[cells["normalized_mean"].notna(), "method"])
     handles = []
     for name, (color, marker) in styles.items():
@@ -502,6 +554,20 @@ def _handles(cells: pd.DataFrame) -> list[Line2D]:
     if ours:
         handles.append(Line2D([], [], **_hollow(BACK, "o"), label="the paper's"))
     return handles
+
+
+def _legend_layout(handles: list[Line2D], width: float) -> tuple[int, int]:
+    """Wrap the labels that are wider than a figure of that width; return the legend's lines and its columns."""
+    for handle in handles:
+        letters = int(LETTERS_PER_INCH * width) - 6
+        handle.set_label(
+            textwrap.fill(str(handle.get_label()), letters, break_on_hyphens=False, subsequent_indent="  ")
+        )
+    labels = [str(handle.get_label()).splitlines() for handle in handles]
+    longest = max(len(line) for label in labels for line in label)
+    rows = math.ceil(len(handles) / max(1, int(LETTERS_PER_INCH * width / (longest + 6))))
+    columns = math.ceil(len(handles) / rows)
+    return sum(map(len, labels)) if columns == 1 else rows * max(map(len, labels)), columns
 
 
 def _outside_view(table: pd.DataFrame) -> str:

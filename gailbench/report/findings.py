@@ -3,67 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from gailbench.algorithms import CONSTANT, registry
+from gailbench.paper import ALGORITHMS, PROPOSED
+from gailbench.paper.claims import paper_claims
 from gailbench.report.across_seeds import AcrossSeeds, across_seeds
-from gailbench.report.claims import (
-    Cell,
-    Claim,
-    Condition,
-    Runs,
-    RunsBelow,
-    Scores,
-    Status,
-    label,
-    our_runs,
-    our_scores,
-    paper_claims,
-    paper_runs,
-    paper_scores,
-)
+from gailbench.report.claims import JudgedClaim, judge, our_table, published_table
 from gailbench.report.controls import controls_table
 from gailbench.report.load import ADDED, CELL, Results, load_curves, load_expert_curves
-from gailbench.report.table import other_settings_table, paper_table, run_scores, table_remarks
-from gailbench.report.text import plural
+from gailbench.report.styles import Styles, styles_of
+from gailbench.report.table import other_scores, other_settings_table, paper_table, run_scores, table_remarks
 from gailbench.report.verdicts import VERDICTS, cell_verdicts
-from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
-
-
-@dataclass(frozen=True)
-class JudgedClaim:
-    """A claim with its outcome on our table and on the paper's own, and the conditions that decide ours."""
-
-    text: str
-    ours: Status
-    paper: Status
-    deciding: list[Condition | RunsBelow]
-    scores: Scores
-    runs: Runs
-
-    @property
-    def missing(self) -> list[Cell]:
-        """The cells that an open claim waits for; one whose runs are there and not sure waits for none."""
-        if self.ours != "open":
-            return []
-        cells = [cell for condition in self.deciding for cell in condition.cells if cell not in self.scores]
-        return list(dict.fromkeys(cells))
-
-    def evidence(self, condition: Condition | RunsBelow) -> str:
-        """Return a condition with the numbers that decide it."""
-        return f"{condition.text} ({condition.evidence(self.scores, self.runs)})"
-
-    def reasons(self, most: int = 3) -> str:
-        """Return what decides the claim in words, at most so many conditions or cells."""
-        if self.missing:
-            names = [label(cell) for cell in self.missing]
-            return f"waits for {plural(len(names), 'cell')}: {_some(names, most, ', ')}"
-        said = [self.evidence(condition) for condition in self.deciding]
-        if self.ours == "holds" and len(said) > most:
-            return f"all {len(said)} conditions hold"
-        return _some(said, most, "; ")
+from gailbench.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -72,24 +29,29 @@ class Findings:
 
     Attributes:
         results: The runs.
+        tasks: The tasks of the grid, by name.
         baselines: Our random and expert means, by task.
         table: `paper_table` with `cell_verdicts`.
         others: `other_settings_table`.
         controls: `controls_table`.
         scores: `run_scores` of the runs in the table and of the constant reward.
+        other_scores: `other_scores`, of the runs in `others`.
         claims: The paper's claims, judged.
         across: Statistics across seeds.
-        curves: Learning curves of the runs in the table, with the run's task, method, trajectories and seed.
+        curves: Learning curves of the runs in the table and in `others`, with the run's task, method, trajectories and
+            seed.
         expert_curves: By task.
         remarks: What a reader has to know.
     """
 
     results: Results
+    tasks: Mapping[str, Task]
     baselines: pd.DataFrame
     table: pd.DataFrame
     others: pd.DataFrame
     controls: pd.DataFrame
     scores: pd.DataFrame
+    other_scores: pd.DataFrame
     claims: list[JudgedClaim]
     across: AcrossSeeds
     curves: pd.DataFrame
@@ -134,33 +96,64 @@ class Findings:
         """Tasks with runs in the table, in its order."""
         return list(self.table.loc[self.table["seeds"] > 0, "task"].drop_duplicates())
 
+    @property
+    def styles(self) -> Styles:
+        """Color and marker of every method, the same wherever it is drawn."""
+        return styles_of({*self.table["method"], *self.scores["method"], *self.others["method"]})
 
-def find(results: Results, folder: Path, baselines: pd.DataFrame) -> Findings:
+    def others_beside(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return what the figures of the other runs show, in the columns of `table` and `scores`: these runs, labelled
+        by their settings, beside the table's cells of the same task and algorithm; and all that is known of tasks that
+        are not in the grid."""
+        pairs = set(zip(self.others["task"], self.others["algorithm"], strict=True))
+
+        def beside(frame: pd.DataFrame) -> pd.DataFrame:
+            of_pairs = [pair in pairs for pair in zip(frame["task"], frame["algorithm"], strict=True)]
+            return frame[np.array(of_pairs, dtype=bool) | ~frame["task"].isin(self.tasks)]
+
+        others = self.others.drop(columns=["paper_mean", "paper_std", "paper_normalized_mean"])
+        table = pd.concat([beside(self.table), others], ignore_index=True)
+        return table, pd.concat([beside(self.scores), self.other_scores], ignore_index=True)
+
+
+def find(
+    results: Results,
+    folder: Path,
+    baselines: pd.DataFrame,
+    tasks: Mapping[str, Task] = TASKS,
+    algorithms: Sequence[str] = ALGORITHMS,
+) -> Findings:
     """Compute everything.
 
     Args:
         results: The runs.
         folder: The results folder, for the experts' learning curves.
         baselines: Our random and expert means, by task.
+        tasks: The tasks of the grid, by name; the paper's by default.
+        algorithms: Its algorithms; the paper's by default.
     """
     table = cell_verdicts(results, paper_table(results, baselines), baselines)
     runs = results.runs[results.runs["of_paper"]]
     scores = run_scores(results, baselines)
     scores = scores[scores["run"].isin(runs["run"])].merge(results.runs[["run", "seed"]], on="run")
-    imitated = scores[scores["algorithm"] != CONSTANT]
-    ours, paper = (our_scores(table), our_runs(imitated)), (paper_scores(), paper_runs())
-    curves, curve_remarks = load_curves(runs[runs["algorithm"] != "bc"])
-    curves = curves.merge(scores[["run", "task", "method", "trajectories", "seed"]], on="run")
-    expert_curves, expert_remarks = load_expert_curves(folder)
-    across = across_seeds(imitated)
+    imitated = scores[scores["algorithm"] != CONSTANT.name]
+    ours, paper = our_table(table, imitated), published_table()
+    others = other_scores(results, baselines)
+    curves, curve_remarks = load_curves(results.runs[results.runs["algorithm"].map(has_curve).astype(bool)])
+    of_run = ["run", "task", "method", "trajectories", "seed"]
+    curves = curves.merge(pd.concat([scores[of_run], others[of_run]]), on="run")
+    expert_curves, expert_remarks = load_expert_curves(folder, tasks)
+    across = across_seeds(imitated, tasks, algorithms, PROPOSED)
     return Findings(
         results=results,
+        tasks=tasks,
         baselines=baselines,
         table=table,
         others=other_settings_table(results, baselines),
-        controls=controls_table(results, baselines),
+        controls=controls_table(results, baselines, tasks),
         scores=scores,
-        claims=[_judge(claim, ours, paper) for claim in paper_claims()],
+        other_scores=others,
+        claims=[judge(claim, ours, paper) for claim in paper_claims()],
         across=across,
         curves=curves,
         expert_curves=expert_curves,
@@ -174,6 +167,12 @@ def find(results: Results, folder: Path, baselines: pd.DataFrame) -> Findings:
     )
 
 
+def has_curve(name: str) -> bool:
+    """Whether an algorithm's learning curve has environment steps; that of one that is not installed here may."""
+    algorithm = registry().get(name)
+    return algorithm is None or algorithm.takes_environment_steps
+
+
 def command(cell: pd.Series, runs: pd.DataFrame) -> str:
     """Return the command that makes a cell's runs: those there are, or as many as the paper has.
 
@@ -183,22 +182,23 @@ def command(cell: pd.Series, runs: pd.DataFrame) -> str:
     """
     if len(runs) and (runs["settings"] == ADDED).all():
         return ""
-    if cell["algorithm"] not in (*ALGORITHMS, CONSTANT) or cell["task"] not in TASKS:
+    algorithm = registry().get(cell["algorithm"])
+    if algorithm is None or cell["task"] not in TASKS:
         return ""
     wanted = TASKS[cell["task"]].training_runs
     seeds = sorted(set(runs["seed"]) if len(runs) else range(wanted))
     words = [f"gailbench run --task {cell['task']}"]
-    if cell["algorithm"] != CONSTANT:
+    if algorithm.needs_demonstrations:
         words.append(f"--sizes {cell['trajectories']}")
-    words.append(f"--algorithms {cell['algorithm']}")
-    if cell["algorithm"] == "gail" and len(TASKS[cell["task"]].entropy_weights) > 1:
+    words.append(f"--algorithms {algorithm.name}")
+    if algorithm.has_entropy_weight and len(TASKS[cell["task"]].entropy_weights) > 1:
         words.append(f"--entropy-weight {cell['entropy_weight']:g}")
     return " ".join([*words, f"--seeds {','.join(map(str, seeds))}"])
 
 
 def runs_of(cell: pd.Series, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `Results.runs` that are pooled in a row of the table."""
-    chosen = runs["of_paper"]
+    """Return the rows of `Results.runs` that are pooled in a row of the table, or of `others`, which has settings."""
+    chosen = ~runs["of_paper"] & (runs["settings"] == cell["settings"]) if "settings" in cell else runs["of_paper"]
     for column in CELL:
         same = runs[column] == cell[column]
         chosen = chosen & (same | (runs[column].isna() & _is_nan(cell[column])))
@@ -207,15 +207,6 @@ def runs_of(cell: pd.Series, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _judge(claim: Claim, ours: tuple[Scores, Runs], paper: tuple[Scores, Runs]) -> JudgedClaim:
-    return JudgedClaim(claim.text, claim.status(*ours), claim.status(*paper), claim.deciding(*ours), *ours)
-
-
-def _some(words: list[str], most: int, between: str) -> str:
-    more = f"{between}and {len(words) - most} more" if len(words) > most else ""
-    return between.join(words[:most]) + more
 
 
 def _listed(words: list[str]) -> str:

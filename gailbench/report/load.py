@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,12 +22,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gailbench.algorithms import Algorithm, registry
-from gailbench.paper import unpublished_results
+from gailbench.paper.tables import unpublished_results
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular
 from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
 from gailbench.runs.spec import FORMATS as SPEC_FORMATS
-from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
+from gailbench.tasks import TASKS, Task
 
 CELL = ["task", "algorithm", "entropy_weight", "trajectories"]
 DIAGNOSTICS = (
@@ -127,7 +128,7 @@ def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
     remarks = []
     sources = ("demonstrations", "expert")
     for task in dict.fromkeys(run["task"] for run in runs):
-        learned = [run for run in runs if run["task"] == task and run["of_paper"] and run["algorithm"] != CONSTANT]
+        learned = [run for run in runs if run["task"] == task and run["of_paper"] and _learns(run["algorithm"])]
         kinds = Counter(tuple(run[f"{source}_sha256"] for source in sources) for run in learned)
         if len(kinds) < 2:
             continue
@@ -211,7 +212,7 @@ def add_results(results: Results, file: Path) -> Results:
                     f"{file}: '{name[:40]}' cannot be the name of a {'method' if column == 'algorithm' else 'task'}: "
                     "printable characters, at most 60"
                 )
-    taken = {name.casefold() for name in (*ALGORITHMS, CONSTANT, *results.runs["algorithm"])}
+    taken = {name.casefold() for name in (*registry(), *results.runs["algorithm"])}
     if ours := [name for name in frame["algorithm"].unique() if name.casefold() in taken]:
         raise GailbenchError(
             f"{file} uses the name '{ours[0]}', which is in the table already; give the method another"
@@ -249,15 +250,15 @@ def _check_width(file: Path) -> None:
                 raise ValueError(f"line {number} has {len(row)} columns, the header {width}")
 
 
-def load_expert_curves(results: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the experts' learning curves, `results`/experts/TASK.csv, and remarks.
+def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Read the learning curves of these tasks' experts, `results`/experts/TASK.csv, and remarks.
 
     Returns:
         By task: iteration, steps, and return_mean over the task's horizon. Training episodes may be longer than the
         task's; of those it is the return per step times the horizon. And remarks on what could not be read.
     """
     curves, remarks = {}, []
-    for task in TASKS:
+    for task in tasks:
         path = results / "experts" / f"{task}.csv"
         if not path.exists():
             continue
@@ -269,7 +270,7 @@ def load_expert_curves(results: Path) -> tuple[dict[str, pd.DataFrame], list[str
         curve = curve.dropna()
         if "length_mean" in curve:
             length = curve.pop("length_mean")
-            curve["return_mean"] *= length.clip(upper=TASKS[task].horizon) / length
+            curve["return_mean"] *= length.clip(upper=tasks[task].horizon) / length
         curves[task] = curve
     return curves, remarks
 
@@ -411,10 +412,10 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
         weights |= {f"entropy_weight-{w:g}": w for w in known if w}
     if settings not in weights:
         return None
-    if algorithm not in (*ALGORITHMS, CONSTANT):
+    if known_algorithm is None:
         return {}
     expected: dict[str, Any] = {"entropy_weight": weights[settings]}
-    if task and known_algorithm is not None and known_algorithm.takes_environment_steps:
+    if task and known_algorithm.takes_environment_steps:
         expected |= {"batch": task.batch, "iterations": task.iterations}
     return expected
 
@@ -422,6 +423,12 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
 def _algorithm(name: str) -> Algorithm | None:
     """The algorithm of that name; None for one of a package that is not installed here."""
     return registry().get(name)
+
+
+def _learns(name: str) -> bool:
+    """Whether an algorithm learns from demonstrations; one that is not installed here may."""
+    algorithm = _algorithm(name)
+    return algorithm is None or algorithm.needs_demonstrations
 
 
 def _read_returns(folder: Path) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from gailbench.report.text import (
 
 BEGIN = "<!-- results: written by 'gailbench report', not by hand -->"
 END = "<!-- end of results -->"
+OF_TASKS = ("curves_", "strips_", "other_curves_", "other_strips_")  # figures of one task
 
 
 def table_markdown(findings: Findings) -> str:
@@ -64,7 +65,7 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
     """
     written = [name for name in ("report.html", "table.md", "table.csv", "table.json", "table.tex") if name in files]
     pictures = [name for name in files if name.endswith(".png")]
-    of_tasks = [name for name in pictures if name.startswith(("curves_", "strips_"))]
+    of_tasks = [name for name in pictures if name.startswith(OF_TASKS)]
     links = ", ".join(f"[{name}]({report}/{name})" for name in written)
     parts = [
         "# Results",
@@ -162,7 +163,7 @@ def _across_seeds(findings: Findings) -> list[str]:
     ]
     if not across.improvement.empty:
         parts += [
-            "Probability that a run of GAIL scores above a run of the other algorithm.",
+            f"Probability that a run of {across.proposed} scores above a run of the other algorithm.",
             _estimates(across.improvement),
         ]
     return parts + [f"- {escape(note)}" for note in _notes(across.iqm)]

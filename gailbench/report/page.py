@@ -14,22 +14,23 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gailbench.paper import published_baselines, published_runs
+from gailbench.algorithms import CONSTANT
+from gailbench.paper.tables import published_baselines, published_runs
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
 from gailbench.report.controls import CONTROLS
 from gailbench.report.data import plain, records
 from gailbench.report.failures import failures_text
-from gailbench.report.findings import Findings, command, runs_of
+from gailbench.report.findings import Findings, command, has_curve, runs_of
 from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
-from gailbench.report.styles import styles_of
-from gailbench.report.table import OTHER_COLUMNS, cell_key
+from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
-from gailbench.tasks import CONSTANT
 
 POINTS = 60  # of a curve; a panel is a few hundred pixels wide
 SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses what stands before it
 QUANTITIES = ("return_mean", *DIAGNOSTICS)
+REASON = "settings, demonstrations or a task that are not the paper's"
+NO_CURVE = "{} takes no environment steps, so it has no curve of returns."
 WORDS = {
     "matches": "matches the paper",
     "better": "better than the paper",
@@ -57,7 +58,6 @@ def page(findings: Findings) -> str:
         return Markup(environment.loader.get_source(environment, name)[0])
 
     tasks = list(findings.table["task"].drop_duplicates())
-    names = [str(name) for name in findings.table["method"].drop_duplicates()]
     layout = text.blocks(findings.table, tasks)
     return environment.get_template("page.html").render(
         style=raw("page.css"),
@@ -67,7 +67,6 @@ def page(findings: Findings) -> str:
         absent=_absent(layout),
         tasks=tasks,
         algorithms=list(findings.table["algorithm"].drop_duplicates()),
-        styles=_styles(names),
         words=WORDS,
         symbols=text.SYMBOLS,
         margin=MARGIN,
@@ -75,15 +74,19 @@ def page(findings: Findings) -> str:
         improvement=_estimates(findings.across.improvement),
         controls=_controls(findings),
         uncontrolled=list(findings.controls.loc[findings.controls["mean"].isna(), "task"].drop_duplicates()),
+        aside=len(findings.others) > 0 or not set(tasks) <= set(findings.tasks),
         others=[
             {
                 **row,
+                "number": len(findings.table) + position,
+                "label": f"{row['task']}, {heading(row['algorithm'])}, {row['trajectories']} trajectories, "
+                f"{row['settings']}",
                 "returns": text.mean_and_std(_float(row["mean"]), _float(row["std"])),
                 "normalized": text.score(_float(row["normalized_mean"])),
             }
-            for row in records(findings.others[OTHER_COLUMNS])
+            for position, row in enumerate(records(findings.others[OTHER_COLUMNS]))
         ],
-        data=_data(findings, names),
+        data=_data(findings),
     )
 
 
@@ -165,20 +168,29 @@ def _controls(findings: Findings) -> list[dict[str, Any]]:
     ]
 
 
-def _styles(methods: list[str]) -> dict[str, str]:
+def _styles(findings: Findings) -> dict[str, str]:
     """Return each method's color; black becomes the color of the text, which a dark page turns white."""
-    return {name: "var(--ink)" if color == "#000000" else color for name, (color, _) in styles_of(methods).items()}
+    shown = {*findings.table["method"], *findings.others["method"]}
+    return {
+        name: "var(--ink)" if color == "#000000" else color
+        for name, (color, _) in findings.styles.items()
+        if name in shown
+    }
 
 
-def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
-    """Return what the charts and the details of a cell are drawn from."""
+def _data(findings: Findings) -> dict[str, Any]:
+    """Return what the charts and the details of a cell are drawn from: the cells of the table, then the others."""
     returns = {run: values.to_numpy() for run, values in findings.results.returns.groupby("run")["return"]}
-    scores = findings.scores.set_index("run")
+    scores = pd.concat([findings.scores, findings.other_scores]).set_index("run")
     curves = {int(str(run)): _curve(curve) for run, curve in findings.curves.groupby("run")}
     paper = published_baselines()
     paper_runs = {cell_key(of): means for of, means in published_runs().groupby(CELL, dropna=False)["mean"]}
     cells = []
-    for number, cell in findings.table.iterrows():
+    others = findings.others.reindex(columns=[*findings.table.columns, "settings"]).assign(verdict="", reason=REASON)
+    others[["paper_mean", "paper_std", "paper_normalized_mean"]] = math.nan
+    rows = [row for frame in (findings.table, others) for _, row in frame.iterrows()]
+    for number, cell in enumerate(rows):
+        other = number >= len(findings.table)
         runs = runs_of(cell, findings.results.runs)
         cells.append(
             {
@@ -191,10 +203,13 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
                 "paper_mean": _short(cell["paper_mean"]),
                 "paper_std": _short(cell["paper_std"]),
                 "paper_score": _short(cell["paper_normalized_mean"]),
-                "paper_runs": [_short(mean) for mean in paper_runs.get(cell_key(cell[CELL]), ())],
+                "paper_runs": [] if other else [_short(mean) for mean in paper_runs.get(cell_key(cell[CELL]), ())],
                 "failures": failures_text(cell),
                 "difference": [_short(cell[key]) for key in ("difference", "low", "high")],
-                "command": command(cell, runs),
+                "command": "" if other else command(cell, runs),
+                "aside": other or cell["task"] not in findings.tasks,
+                "short": short_method(cell["method"]).replace(" = ", " "),
+                "no_curve": "" if has_curve(cell["algorithm"]) else NO_CURVE.format(heading(cell["algorithm"])),
                 "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),
                 "runs": [
                     {
@@ -208,7 +223,7 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
                 ],
             }
         )
-    constant = findings.controls[findings.controls["control"] == CONSTANT].set_index("task")["mean"]
+    constant = findings.controls[findings.controls["control"] == CONSTANT.name].set_index("task")["mean"]
     tasks = {
         task: {
             "random": _short(findings.baselines["random_mean"].get(task, math.nan)),
@@ -216,12 +231,12 @@ def _data(findings: Findings, methods: list[str]) -> dict[str, Any]:
             "constant": _short(constant.get(task, math.nan)),
             "paper_expert": _short(paper["expert_mean"].get(task, math.nan)),
         }
-        for task in findings.table["task"].drop_duplicates()
+        for task in dict.fromkeys([*findings.table["task"], *findings.others["task"]])
     }
     return {
         "cells": cells,
         "tasks": tasks,
-        "styles": _styles(methods),
+        "styles": _styles(findings),
         "words": WORDS,
         "ranks": list(RANKS),
         "iqm": records(findings.across.iqm),

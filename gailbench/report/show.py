@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gailbench.algorithms import registry
+from gailbench.algorithms import CONSTANT, registry
 from gailbench.plumbing.errors import GailbenchError, one_line
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, content_of, read_run
 from gailbench.report.table import measured_baselines, method, normalize, paper_cell
 from gailbench.report.text import mean_and_std, plural, score
-from gailbench.tasks import CONSTANT
 
 WIDTH = 60
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -92,7 +91,7 @@ def describe(folder: Path) -> Description:
             "normalized": plain(float(paper["normalized_mean"])),
             "training_runs": int(paper["training_runs"]),
         }
-    elif spec["algorithm"] == CONSTANT:
+    elif spec["algorithm"] == CONSTANT.name:
         content["remark"] = "a control of ours, not the paper's"
     if not spec["of_paper"]:
         content["remark"] = "settings that are not the paper's"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+Styles = dict[str, tuple[str, str]]  # color and marker by method
 # Okabe and Ito's palette, told apart by people with any common color vision; markers help in print.
-STYLES: dict[str, tuple[str, str]] = {
+STYLES: Styles = {
     "BC": ("#E69F00", "s"),
     "FEM": ("#CC79A7", "^"),
     "GTAL": ("#009E73", "v"),
@@ -14,11 +15,23 @@ STYLES: dict[str, tuple[str, str]] = {
     "GAIL λ = 0.001": ("#56B4E9", "D"),
     "GAIL λ = 0.01": ("#000000", "P"),
     "GAIL λ = 0.1 (unpublished)": ("#999999", "X"),
+    "constant": ("#D55E00", "X"),
 }
-OTHER_STYLES = (("#D55E00", "X"), ("#F0E442", "*"), ("#999999", "p"))
+OTHER_STYLES = (
+    ("#8C6BB1", "*"),
+    ("#A6761D", "p"),
+    ("#66A61E", "h"),
+    ("#E7298A", "<"),
+    ("#17BECF", ">"),
+    ("#A50F15", "d"),
+    ("#7F7F7F", "H"),
+    ("#FB8072", "8"),
+    ("#6A51A3", "D"),
+    ("#B3DE69", "P"),
+)
 
 
-def styles_of(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
+def styles_of(methods: Iterable[str]) -> Styles:
     """Return color and marker of each of these methods, in the order of the legend."""
     names = set(methods)
     known = {name: style for name, style in STYLES.items() if name in names}

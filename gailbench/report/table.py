@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gailbench.algorithms import registry
-from gailbench.paper import published_baselines, published_results, published_runs, unpublished_results
+from gailbench.algorithms import CONSTANT, registry
+from gailbench.paper import ALGORITHMS
+from gailbench.paper.tables import published_baselines, published_results, published_runs, unpublished_results
 from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
 from gailbench.report.load import CELL, Results, subset, unpublished_weights
-from gailbench.tasks import ALGORITHMS, CONSTANT, TASKS
+from gailbench.runs.spec import DEFAULTS, PAPER
+from gailbench.tasks import TASKS
 
 COLUMNS = [
     *CELL,
@@ -32,6 +35,7 @@ COLUMNS = [
 TABLE_COLUMNS = [*COLUMNS, *FAILURE_COLUMNS, "published"]
 OTHER_COLUMNS = ["task", "settings", *COLUMNS[1:]]
 UNPUBLISHED = "unpublished"  # in the heading of what the authors ran and the paper does not print
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # what makes a spreadsheet compute a cell
 
 
 def measured_baselines() -> pd.DataFrame:
@@ -117,7 +121,7 @@ def paper_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
     only we have, and what the authors ran but did not publish where we ran it, too. Runs with settings outside the
     paper's grid are not in it, nor are the controls.
     """
-    ours = pool(subset(results, results.runs["of_paper"] & (results.runs["algorithm"] != CONSTANT)), CELL)
+    ours = pool(subset(results, results.runs["of_paper"] & (results.runs["algorithm"] != CONSTANT.name)), CELL)
     published = _of_paper(published_results()).assign(order=range(len(published_results())), published=True)
     joined = ours.merge(published, on=CELL, how="outer")
     joined["published"] = joined["published"].eq(True)
@@ -150,23 +154,49 @@ def _by_cell(scores: pd.DataFrame) -> dict[tuple[Any, ...], NDArray[np.float64]]
 
 
 def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return OTHER_COLUMNS: the runs whose settings are not in the paper's grid, each setting apart."""
+    """Return OTHER_COLUMNS: the runs whose settings are not in the paper's grid, each setting apart, and method, their
+    label in figures and on the page."""
     ours = pool(subset(results, ~results.runs["of_paper"]), [*CELL, "settings"])
-    return _with_baselines(ours.merge(_of_paper(published_results()), on=CELL, how="left"), baselines).sort_values(
+    table = _with_baselines(ours.merge(_of_paper(published_results()), on=CELL, how="left"), baselines).sort_values(
         ["task", "settings", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
     )
+    return _with_label(table)
+
+
+def other_scores(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
+    """Return `run_scores` of the runs in `other_settings_table`, and settings and seed; method is their label."""
+    scores = run_scores(subset(results, ~results.runs["of_paper"]), baselines)
+    return _with_label(scores.merge(results.runs[["run", "settings", "seed"]], on="run"))
+
+
+def _with_label(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replace method by the algorithm's heading and the settings: "GAIL, gail.learning_rate-0.003, iterations-100"."""
+    labels = [
+        ", ".join([heading(algorithm), *([] if settings in (PAPER, DEFAULTS) else settings.split(","))])
+        for algorithm, settings in zip(frame["algorithm"], frame["settings"], strict=True)
+    ]
+    return frame.assign(method=pd.Series(labels, index=frame.index, dtype="str"))
+
+
+def heading(algorithm: str) -> str:
+    """Return an algorithm's heading; of somebody's, from a file, or of a package that is not installed, its name."""
+    known = registry().get(algorithm)
+    return algorithm if known is None else known.heading
 
 
 def method(task: str, algorithm: str, entropy_weight: float) -> str:
     """Return the column heading of a cell: BC, FEM, GTAL, GAIL, or GAIL with its lambda where several are."""
-    known = registry().get(algorithm)
-    if known is None:  # somebody's, from a file, or of a package that is not installed here
-        return algorithm
-    name = known.heading
-    if not known.has_entropy_weight or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
+    name, known = heading(algorithm), registry().get(algorithm)
+    if known is None or not known.has_entropy_weight or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
         return name
     unpublished = entropy_weight in unpublished_weights(task)
     return f"{name} λ = {entropy_weight:g}{f' ({UNPUBLISHED})' if unpublished else ''}"
+
+
+def short_method(method: str) -> str:
+    """Return a method's heading as it fits under a column: a lambda alone."""
+    weighted = "|".join(re.escape(known.heading) for known in registry().values() if known.has_entropy_weight)
+    return re.sub(rf"^({weighted}) (?=λ = )", "", method).replace(f" ({UNPUBLISHED})", "*")
 
 
 def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: int) -> pd.Series | None:
@@ -180,8 +210,15 @@ def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: i
 
 
 def table_csv(table: pd.DataFrame, columns: list[str] = TABLE_COLUMNS) -> str:
-    """Return CSV text in which an unknown number is an empty cell."""
+    """Return CSV text in which an unknown number is an empty cell.
+
+    No text in it is a formula to a spreadsheet: what looks like one gets an apostrophe before it, as OWASP advises
+    against CSV injection. Numbers stay as they are.
+    """
     text = table[columns].copy()
+    for column in text:
+        if not pd.api.types.is_numeric_dtype(text[column]):
+            text[column] = [f"'{value}" if str(value).lstrip().startswith(FORMULA) else value for value in text[column]]
     text["entropy_weight"] = ["" if math.isnan(weight) else f"{weight:g}" for weight in text["entropy_weight"]]
     return text.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gailbench.paper import ALGORITHMS
 from gailbench.report.table import by_rank
-from gailbench.tasks import ALGORITHMS, TASKS
+from gailbench.tasks import TASKS
 
 NOTHING = "\N{EN DASH}"  # what a table shows for a missing value
 SYMBOLS = {"matches": "✓", "better": "▲", "worse": "▼", "open": "?", "": ""}
@@ -34,9 +35,9 @@ class Block:
 
 def blocks(table: pd.DataFrame, tasks: list[str]) -> list[Block]:
     """Lay out the cells of these tasks, one block per set of columns: reacher's are its own."""
-    layouts: dict[bool, list[str]] = {}
+    layouts: dict[tuple[str, ...], list[str]] = {}
     for task in tasks:
-        layouts.setdefault(task in TASKS and TASKS[task].algorithms != ALGORITHMS, []).append(task)
+        layouts.setdefault(TASKS[task].algorithms if task in TASKS else ALGORITHMS, []).append(task)
     return [_block(table[table["task"].isin(members)]) for members in layouts.values()]
 
 

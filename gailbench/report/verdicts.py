@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from gailbench.paper import published_runs
+from gailbench.paper.tables import published_runs
 from gailbench.report.failures import failed
 from gailbench.report.load import CELL, Results
 from gailbench.report.permutation import two_sided_p

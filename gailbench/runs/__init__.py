@@ -1,1 +1,1 @@
-"""Runs: what determines one, its folder on disk, carrying it out, and planning many."""
+"""Runs: their specs and folders, doing one run, and planning many."""

@@ -1,7 +1,7 @@
-"""How long runs will take: measured for a moment on this machine, without importing PyTorch.
+"""How long runs will take: an estimate from short measurements on this machine, without importing PyTorch.
 
-Simulation is timed; learning is counted in floating-point operations of the networks, at the rate of a matrix product
-that is timed too.
+Simulation is timed. The time of learning is the number of floating-point operations of the networks, divided by the
+measured rate of a matrix product.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from gailbench.simulation import dimensions, estimate_steps_per_second
 from gailbench.tasks import Task
 
 HIDDEN = 100
-# Forward passes through policy, value function and discriminator that an iteration's updates come to, per pair; by
-# measurement on hopper, half-cheetah, ant and reacher, whose updates took 8 to 11.
+# Cost of an iteration's updates per pair, in forward passes through policy, value function and discriminator. On
+# hopper, half-cheetah, ant and reacher it was measured to be 8 to 11.
 PASSES = 10.0
-# Of a gradient step of behavioral cloning, beside its arithmetic; pairs of its batch.
+# Fixed time of a gradient step of behavioral cloning, and the number of pairs in its minibatch.
 SECONDS_OF_A_GRADIENT_STEP, GRADIENT_BATCH = 5e-4, 128
 START_UP = 3.0  # seconds until a worker has imported PyTorch
 
 
 def seconds(jobs: Iterable[Job], workers: int) -> float:
-    """Return about how long these jobs take, learning included, with so many workers."""
+    """Return the estimated seconds for these jobs, including learning, with this number of workers."""
     total = sum(_seconds(job) for job in jobs)
     return START_UP + total / workers if total else 0.0
 
@@ -45,14 +45,14 @@ def _steps_per_second(task: Task) -> float:
 
 
 def _pass_seconds(task: Task) -> float:
-    """Of one forward pass of one pair through a network of the paper's size."""
+    """Return the seconds of one forward pass of one pair through a network of the paper's size."""
     observations, actions, _ = dimensions(task)
     return 2 * (HIDDEN * (observations + actions) + HIDDEN**2) / _flops()
 
 
 @cache
 def _flops() -> float:
-    """Floating-point operations per second of a matrix product of the networks' shape."""
+    """Return the floating-point operations per second of a matrix product of the networks' shape."""
     rows, weights = np.ones((5_000, HIDDEN), dtype=np.float32), np.ones((HIDDEN, HIDDEN), dtype=np.float32)
     rows @ weights
     count, started = 0, time.process_time()

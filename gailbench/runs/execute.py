@@ -1,4 +1,4 @@
-"""Carrying out one run in its folder: train, evaluate, write; resumed from its checkpoint."""
+"""Doing one run in its folder: train (or continue from a checkpoint), evaluate, and write the results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from gailbench.runs import folder as folders
 from gailbench.runs.folder import Notice, RunFolder, evaluation_csv, folder_of
 from gailbench.runs.settings import LOOP, apply
 from gailbench.runs.spec import RunSpec
+from gailbench.runs.tensorboard import EventFile
 
 if TYPE_CHECKING:
     from gailbench.training import Learner, Training
 
 
 def make_learner(spec: RunSpec, demonstrations: Demonstrations | None, results: Path = Path("results")) -> Learner:
-    """Return what the run trains, before its first iteration."""
+    """Return the learner of a run, before its first iteration."""
     from gailbench.algorithms.loop import LoopSettings
 
     task = spec.task_itself()
@@ -57,23 +58,26 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 300.0,
     notice: Notice = lambda text: None,
+    tensorboard: bool = False,
 ) -> float:
-    """Carry out a run, continuing from its checkpoint if there is one; return its mean evaluation return.
+    """Do a run and return its mean evaluation return. If there is a checkpoint, the run continues from it.
+
+    With `tensorboard` the learning curve is also written to an event file for TensorBoard.
 
     Raises:
-        Interrupted: `stop` or a signal said so; the same call continues.
-        Locked: Another process is at it.
-        GailbenchError: The folder cannot be written, or the demonstrations are too few.
+        Interrupted: `stop` returned true or a signal came; the same call continues the run.
+        Locked: Another process works on the run.
+        GailbenchError: The folder cannot be written, there are too few demonstrations, or TensorBoard is not installed.
     """
     folder = folder_of(spec, results)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with Lock(folder.lock):
             remove_temporary(folder.path / "*")
-            returns = folder.returns(spec, notice)  # since it was planned
+            returns = folder.returns(spec, notice)  # another process may have completed the run
             if returns is None:
                 returns = _train_and_evaluate(
-                    spec, demonstrations, results, folder, on_row, stop, checkpoint_every, notice
+                    spec, demonstrations, results, folder, on_row, stop, checkpoint_every, notice, tensorboard
                 )
             folder.checkpoint.unlink(missing_ok=True)
             folder.error.unlink(missing_ok=True)
@@ -83,26 +87,35 @@ def execute(
 
 
 class _GrowingCurve:
-    """Writes curve.csv while a run is under way, so that any tool can follow it."""
+    """Writes the learning curve during a run, so that any tool can follow it: curve.csv, and TensorBoard's file."""
 
     EVERY = 10.0  # seconds
 
-    def __init__(self, folder: RunFolder, algorithm: Algorithm, training: Training) -> None:
+    def __init__(self, folder: RunFolder, algorithm: Algorithm, training: Training, tensorboard: bool) -> None:
         self._folder, self._algorithm, self._training = folder, algorithm, training
+        self._events = EventFile(folder, training.rows) if tensorboard else None
         self._written = time.monotonic()
 
     def show(self, row: dict[str, float], on_row: Callable[[dict[str, float]], None]) -> None:
-        """Pass a row on, and write the curve from time to time."""
+        """Pass a row to `on_row`, and write the curve if `EVERY` seconds have passed since the last time."""
         on_row(row)
         if time.monotonic() - self._written >= self.EVERY:
             self.write()
 
     def write(self) -> None:
-        """Write what there is of the curve."""
+        """Write the curve so far."""
         from gailbench.training import curve_csv
 
         write_atomic(self._folder.curve, curve_csv(self._training.rows, self._algorithm.columns))
+        if self._events is not None:
+            self._events.extend(self._training.rows)
         self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Write the curve for the last time."""
+        self.write()
+        if self._events is not None:
+            self._events.close()
 
 
 def _train_and_evaluate(
@@ -114,8 +127,9 @@ def _train_and_evaluate(
     stop: Callable[[], bool],
     checkpoint_every: float,
     notice: Notice,
+    tensorboard: bool,
 ) -> NDArray[np.float64]:
-    """Train, evaluate and write the run's files; return the evaluation's returns."""
+    """Train, evaluate and write the run's files. Return the returns of the evaluation."""
     from gailbench.plumbing.interrupts import interruptible
     from gailbench.plumbing.streams import stream
     from gailbench.plumbing.versions import command, versions
@@ -124,17 +138,17 @@ def _train_and_evaluate(
     from gailbench.training import CheckpointFile, Training, curve_csv, resumed
 
     algorithm = get_algorithm(spec.algorithm)
-    folder.evaluation.unlink(missing_ok=True)  # of a damaged run
+    folder.evaluation.unlink(missing_ok=True)  # a damaged run may have one
     write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
     checkpoint = CheckpointFile(folder.checkpoint, spec.as_json(), checkpoint_every)
     training = resumed(
         lambda: Training(make_learner(spec, demonstrations, results), spec.iterations), checkpoint, notice
     )
-    growing = _GrowingCurve(folder, algorithm, training)
+    growing = _GrowingCurve(folder, algorithm, training, tensorboard)
     try:
         training.run(checkpoint, lambda row: growing.show(row, on_row), stop)
     finally:
-        growing.write()
+        growing.close()
     policy = training.learner.policy
 
     started = time.monotonic()

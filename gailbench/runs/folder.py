@@ -1,16 +1,17 @@
-"""The folder of one run: what its files are called, and whether it is complete.
+"""The folder of one run: the names of its files, and whether it is complete.
 
 DIR/runs/task=T/algorithm=A/settings=S/trajectories=N/seed=K/
     spec.json           what determines the run
     curve.csv           the learning curve, one row per iteration
-    policy.safetensors  the policy after the last iteration (BC: its best snapshot)
-    versions.json       what it was made with, and the command
+    policy.safetensors  the policy after the last iteration (BC: the policy with the lowest validation loss)
+    versions.json       versions, kind of processor, commit, command
     timing.json         wall times
-    checksums.json      SHA-256 of the other files, evaluation.csv included
+    checksums.json      SHA-256 of spec.json, curve.csv, policy.safetensors and evaluation.csv
     evaluation.csv      returns and lengths of the deterministic policy; written last, so a folder with it is
                         complete
-    checkpoint.safetensors, error.txt, lock   of a run that is not complete
+    checkpoint.safetensors, error.txt, lock   only while the run is not complete
     unusable-checkpoint.safetensors           a checkpoint that could not be continued
+    events.out.tfevents.*                     the learning curve for TensorBoard, with --tensorboard
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files are."""
+    """The paths of a run's files."""
 
     path: Path
 
@@ -85,6 +86,10 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def events(self) -> list[Path]:
+        return sorted(self.path.glob("events.out.tfevents.*"))
+
+    @property
     def error(self) -> Path:
         return self.path / "error.txt"
 
@@ -94,14 +99,14 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether the file that is written last is there."""
+        """Whether the run is complete: the file that is written last exists."""
         return self.evaluation.exists()
 
     def returns(self, spec: RunSpec, notice: Notice) -> NDArray[np.float64] | None:
-        """Return the evaluation's returns (EPISODES,) of a complete run; None if it is not complete, or damaged.
+        """Return the evaluation returns (EPISODES,) of a complete run. Return None if the run is incomplete or damaged.
 
         Raises:
-            GailbenchError: The folder holds a run of another spec, or a file that cannot be read and may be whole.
+            GailbenchError: The folder holds a run of another spec, or a file that may be undamaged cannot be read.
         """
         if not self.complete:
             return None
@@ -136,8 +141,8 @@ class RunFolder:
         return returns
 
     def changed(self) -> Path | None:
-        """Return the first file that is not as it was written; None if all are, or none has a checksum (runs of
-        earlier versions).
+        """Return the first file whose content does not match its checksum. Return None if there is no such file, or if
+        there are no checksums (runs of earlier versions).
 
         Raises:
             GailbenchError: A file cannot be read.
@@ -154,10 +159,10 @@ class RunFolder:
         return None
 
     def write_result(self, contents: dict[str, str | bytes]) -> None:
-        """Write a complete run's files by name, the one that makes it complete last.
+        """Write the files of a complete run, given by name. evaluation.csv is written last.
 
         Raises:
-            OSError: One cannot be written.
+            OSError: A file cannot be written.
         """
         spec = {self.spec.name: self.spec.read_bytes()}
         digests = {name: sha256(encoded(content)) for name, content in {**spec, **contents}.items() if name in CHECKED}
@@ -173,25 +178,25 @@ class _AnotherRun(GailbenchError):
 
 
 def _differing(found: dict[str, Any], spec: RunSpec) -> list[str]:
-    """Names of what a stored spec has otherwise."""
+    """Return the names of the entries in which a stored spec differs."""
     wanted = spec.as_json()
     for name in ("demonstrations_sha256", "expert_sha256"):
-        if not wanted[name]:  # not known before they are sampled
+        if not wanted[name]:  # unknown until the demonstrations are sampled
             wanted[name] = found.get(name, "")
     return [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
 
 
-# What the report and a later run rely on.
+# The files with checksums: those that the report and later runs read.
 CHECKED = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
 _RETURN = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
 def read_evaluation(path: Path, episodes: int | None = None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the returns and lengths (episodes,) that an evaluation.csv holds; there must be EPISODES by default.
+    """Return the returns and lengths (episodes,) in an evaluation.csv. By default it must have `EPISODES` episodes.
 
     Raises:
-        GailbenchError: It cannot be read.
-        ValueError: It is not exactly what `evaluation_csv` writes.
+        GailbenchError: The file cannot be read.
+        ValueError: The file does not have exactly the form that `evaluation_csv` writes.
     """
     header, *lines = read_regular(path).decode("ascii").splitlines() or [""]
     if header != EVALUATION_COLUMNS:
@@ -217,14 +222,14 @@ def folder_of(spec: RunSpec, results: Path) -> RunFolder:
 
 
 def status(spec: RunSpec, results: Path, notice: Notice = lambda text: None) -> Status:
-    """Say how far a run is; `notice` hears of a complete run that is damaged, which has to be done again.
+    """Return the status of a run. If a complete run is damaged and must be done again, `notice` gets a message.
 
     Raises:
-        GailbenchError: Its folder holds a complete run of another spec, say with other demonstrations.
+        GailbenchError: Its folder holds a complete run of another spec, for example with other demonstrations.
     """
     folder = folder_of(spec, results)
     if folder.checkpoint.exists():
-        return "resumable"  # or complete, but not tidied up
+        return "resumable"  # it may be complete, with a checkpoint that was not removed
     return "new" if folder.returns(spec, notice) is None else "complete"
 
 

@@ -1,7 +1,7 @@
-"""Many runs: their plan and order, what an engine (`gailbench.engines`) is given and what it tells.
+"""Many runs: planning and ordering them, the jobs that an engine (`gailbench.engines`) gets and the events it reports.
 
-Runs are ordered by their number of environment steps, then by seed, then as in the paper's table (size, algorithm):
-its rows are complete from the quick tasks up, with one seed before there is a second.
+Runs are ordered by their number of environment steps, then by seed, then as in the paper's table (size, algorithm). So
+the quick tasks are complete first, and all runs of a task with one seed are complete before those with the next.
 """
 
 from __future__ import annotations
@@ -31,10 +31,17 @@ DEMONSTRATIONS_SEED = 0
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out, and the file of its demonstrations, if it learns from any."""
+    """A run to do.
+
+    Attributes:
+        spec: The spec of the run.
+        demonstrations: The demonstrations file; None for an algorithm that needs no demonstrations.
+        tensorboard: Whether the learning curve is also written for TensorBoard.
+    """
 
     spec: RunSpec
     demonstrations: Path | None
+    tensorboard: bool = False
 
 
 Ending = Literal["complete", "failed", "interrupted", "locked"]
@@ -42,14 +49,15 @@ Ending = Literal["complete", "failed", "interrupted", "locked"]
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a job.
+    """Something that happened to a job.
 
     Attributes:
         job: The job.
-        kind: An iteration, something to know ("notice"), or how an attempt at it ended; "locked": another process
-            is at it, and it is tried again later.
-        row: Of the learning curve; of a complete run its `return_mean`.
-        message: Of a notice, a failure, who holds the lock, or how a process ended that could not save.
+        kind: "started"; "row": a row of the learning curve; "notice": a message for the user; or how an attempt ended.
+            "locked" means that another process works on the run; it is tried again later.
+        row: The row of the learning curve; for "complete", the run's `return_mean`.
+        message: The text of a notice or a failure; for "locked", who holds the lock; for "interrupted", how the process
+            ended if it could not save.
     """
 
     job: Job
@@ -63,14 +71,14 @@ OnEvent = Callable[[Event], None]
 
 @dataclass
 class Outcome:
-    """How a grid ended: mean returns of complete runs, messages of failed ones, whether it was interrupted."""
+    """How many runs ended: mean returns of complete runs, messages of failed runs, and whether all was interrupted."""
 
     complete: dict[RunSpec, float] = field(default_factory=dict)
     failed: dict[RunSpec, str] = field(default_factory=dict)
     interrupted: bool = False
 
     def record(self, event: Event) -> None:
-        """Take how an attempt ended."""
+        """Record how an attempt ended."""
         if event.kind == "complete":
             self.complete[event.job.spec] = event.row["return_mean"]
         elif event.kind == "failed":
@@ -78,12 +86,12 @@ class Outcome:
 
 
 def ordered(jobs: list[Job]) -> list[Job]:
-    """Return planned jobs in the order in which they are begun."""
+    """Return planned jobs in the order in which they start."""
     return sorted(jobs, key=lambda job: (job.spec.steps, job.spec.seed))
 
 
 def shard(jobs: list[Job], number: int, of: int) -> list[Job]:
-    """Return the jobs of one of `of` shards of a plan, numbered from 1: every `of`-th in the order."""
+    """Return every `of`-th job in the order, starting with job `number` (from 1)."""
     return ordered(jobs)[number - 1 :: of]
 
 
@@ -95,7 +103,7 @@ def attempt(
     stop: Callable[[], bool],
     checkpoint_every: float,
 ) -> Event:
-    """Carry out a job in this process; return how it ended. An error is kept in the run's folder."""
+    """Do a job in this process and return how it ended. An error is written into the run folder."""
     try:
         mean = execute(
             job.spec,
@@ -105,6 +113,7 @@ def attempt(
             stop,
             checkpoint_every,
             lambda text: on_event(Event(job, "notice", message=text)),
+            job.tensorboard,
         )
     except Interrupted:
         return Event(job, "interrupted")
@@ -119,7 +128,7 @@ def attempt(
 
 
 def keep_error(folder: RunFolder, text: str) -> Path:
-    """Write why a run failed to its folder, if that can be written at all; return the file."""
+    """Write why a run failed into its folder, if the folder can be written. Return the path of the file."""
     with contextlib.suppress(OSError):
         folder.path.mkdir(parents=True, exist_ok=True)
         write_atomic(folder.error, text)
@@ -131,11 +140,11 @@ def demonstrations_for(
 ) -> tuple[Demonstrations, Path, bool]:
     """Return the demonstrations for a task's runs, their file, and whether they are a user's own.
 
-    Without a file they are the shipped expert's, in the results folder; sampled now, and with `write` written, if
-    they are not there yet or the file there is damaged.
+    Without `file` they are those of the task's expert, from the results folder. If they are missing or damaged there,
+    they are sampled, and with `write` also written.
 
     Raises:
-        GailbenchError: No expert is shipped, a file is damaged or of another task.
+        GailbenchError: The task has no expert, or a file is damaged or of another task.
     """
     path = file or standard_path(task, results)
     found = (
@@ -165,7 +174,7 @@ def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Noti
             if found.stated_sha256:
                 return found
             remark = f"{path} was written by an earlier version, without a checksum"
-        except Unreadable:  # it may be whole
+        except Unreadable:  # the file may be undamaged
             raise
         except GailbenchError as damage:
             remark = str(damage).partition("; ")[0]
@@ -181,20 +190,22 @@ def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Noti
 
 @dataclass(frozen=True)
 class Request:
-    """What a grid of runs is asked for; None means the paper's.
+    """Which runs are requested. None means the task's value, which is the paper's for the paper's tasks.
 
     Attributes:
         results: The results folder.
-        demonstrations: File of a user's own.
+        demonstrations: A user's demonstrations file.
         sizes: Demonstration sizes in trajectories.
-        algorithms: Names.
+        algorithms: Names of algorithms.
         seeds: Seeds.
-        entropy_weights: lambdas.
-        batch: Pairs per iteration.
-        iterations: Iterations or gradient steps.
-        settings: Further settings as (name, value): text from the command line, or what a file holds.
-        write: Whether demonstrations that are not there yet are sampled and written; without them a job's spec has no
-            hash of them, and any run that is otherwise the same counts as done.
+        entropy_weights: GAIL's weights of the policy's entropy (lambda).
+        batch: State-action pairs per iteration.
+        iterations: Number of iterations or gradient steps.
+        settings: Further settings as (name, value). Values are text from the command line, or have the types of a TOML
+            file.
+        write: Whether missing demonstrations are sampled and written. If they are missing and not written, the specs
+            have no hash of them, and a run that is otherwise the same counts as complete.
+        tensorboard: Whether learning curves are also written for TensorBoard.
     """
 
     results: Path
@@ -207,19 +218,21 @@ class Request:
     iterations: int | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     write: bool = True
+    tensorboard: bool = False
 
 
 def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> list[Job]:
-    """Return the jobs of one task. `notice` hears of demonstrations that are sampled again.
+    """Return the jobs of one task. If demonstrations are sampled again, `notice` gets a message.
 
     Raises:
-        GailbenchError: A size is larger than the demonstrations, there are none to be had, or a setting is unknown.
+        GailbenchError: A size is larger than the demonstrations, there are no demonstrations and no expert, or a
+            setting is unknown.
     """
     jobs = []
     found, path, own = None, None, False
     algorithms = [get_algorithm(name) for name in request.algorithms or task.algorithms]
     _check_owners(request.settings, algorithms)
-    _check_owners(task.settings, registry().values())  # a task's are for whatever runs on it
+    _check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
     for algorithm in algorithms:
         changes = _changes(algorithm, task, request)
         if algorithm.needs_demonstrations and path is None:
@@ -231,7 +244,7 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
                     task, request.results, request.demonstrations, notice, request.write
                 )
                 for size in request.sizes or task.sizes:
-                    found.subset(size, task.keep_every)  # says so now if the size is too large
+                    found.subset(size, task.keep_every)  # an error now if the size is too large
         for size in (request.sizes or task.sizes) if algorithm.needs_demonstrations else (0,):
             weights = (request.entropy_weights or task.entropy_weights) if algorithm.has_entropy_weight else (0.0,)
             for weight in weights:
@@ -248,21 +261,21 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
                         changes=changes,
                         own_demonstrations=own and algorithm.needs_demonstrations,
                     )
-                    jobs.append(Job(spec, path if algorithm.needs_demonstrations else None))
-    # As in the paper's table: by size, then by algorithm.
+                    jobs.append(Job(spec, path if algorithm.needs_demonstrations else None, request.tensorboard))
+    # The order of the paper's table: by size, then by algorithm.
     return sorted(jobs, key=lambda job: job.spec.trajectories)
 
 
 def standard_path(task: Task, results: Path) -> Path:
-    """Where the demonstrations of a task's expert are."""
+    """Return the path of the demonstrations of a task's expert."""
     return results / "demos" / f"{task.name}.npz"
 
 
 def _check_can_be_sampled(task: Task, request: Request) -> None:
-    """Check what sampling would find.
+    """Check that the demonstrations could be sampled.
 
     Raises:
-        GailbenchError: There is no expert, or a size is larger than the full set.
+        GailbenchError: The task has no expert, or a size is larger than the full set of demonstrations.
     """
     experts.check_exists(task, request.results)
     for size in request.sizes or task.sizes:
@@ -274,10 +287,10 @@ def _check_can_be_sampled(task: Task, request: Request) -> None:
 
 
 def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
-    """Check that each setting is one of some algorithm's.
+    """Check that each setting belongs to at least one of the algorithms.
 
     Raises:
-        GailbenchError: One is of none of them.
+        GailbenchError: A setting belongs to none of them.
     """
     for name, _ in given:
         if not any(settings.belongs(algorithm, name) for algorithm in algorithms):
@@ -287,7 +300,7 @@ def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algor
 
 
 def _changes(algorithm: Algorithm, task: Task, request: Request) -> dict[str, Any]:
-    """The settings of a request that are this algorithm's and differ from the task's, or from the defaults."""
+    """Return those settings of a request that belong to this algorithm and differ from the task's or the defaults."""
     own = {
         name: settings.check(algorithm, name, value)
         for name, value in task.settings
@@ -305,10 +318,10 @@ def _changes(algorithm: Algorithm, task: Task, request: Request) -> dict[str, An
 def plan_all(
     tasks: Sequence[Task], request: Request, part: tuple[int, int] | None, notice: Notice = lambda text: None
 ) -> dict[Job, Status]:
-    """Return the jobs of several tasks in their order, or of one part of them, with how far each is.
+    """Return the jobs of several tasks, or of one shard of them, in their order and with the status of each.
 
     Raises:
-        GailbenchError: As `plan`; or there is something to do, and the results folder cannot be written.
+        GailbenchError: As in `plan`; or there are incomplete runs and the results folder cannot be written.
     """
 
     def look(asked: Request, heard: Notice) -> dict[Job, Status]:
@@ -316,7 +329,7 @@ def plan_all(
         jobs = ordered(jobs) if part is None else shard(jobs, *part)
         return {job: status(job.spec, asked.results, heard) for job in jobs}
 
-    # First without sampling anything: what is complete needs no demonstrations any more.
+    # First without sampling: complete runs need no demonstrations.
     remarks: list[str] = []
     states = look(replace(request, write=False), remarks.append)
     if request.write and any(state != "complete" for state in states.values()):

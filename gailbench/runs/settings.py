@@ -1,7 +1,8 @@
-"""Settings by name: "gail.learning_rate", "loop.gamma", "loop.policy_region.limit", typed by their field.
+"""Settings by name: "gail.learning_rate", "loop.gamma", "loop.policy_region.limit".
 
-The names are those of the frozen dataclasses that hold them, so that there is no second list. `loop` is shared by all
-that learn from a reward; an algorithm's own stand under its name.
+Names and types are those of the fields of the dataclasses that hold the settings, so there is no second list. Names
+with `loop` are settings of the loop that is shared by all algorithms that learn from a reward. An algorithm's own
+settings begin with its name.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from gailbench.plumbing.files import read_toml
 from gailbench.plumbing.typed import from_text, typed
 
 LOOP = "loop"
-# Settings of the loop that have an option, and a name in the settings of a run's folder, of their own.
+# Settings of the loop that have their own command-line option and their own name in a run folder's settings.
 _OPTIONS = {"loop.batch": "--batch", "loop.entropy_weight": "--entropy-weight"}
 
 
 def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
-    """Return the settings of a TOML file as (name, value): tables give the names, [gail] learning_rate = 0.003.
+    """Return the settings of a TOML file as (name, value). `learning_rate` in the table [gail] is "gail.learning_rate".
 
     Raises:
-        GailbenchError: It cannot be read.
+        GailbenchError: The file cannot be read.
     """
 
     def flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
@@ -40,7 +41,7 @@ def read_settings(path: Path) -> tuple[tuple[str, Any], ...]:
 
 
 def describe(algorithm: Algorithm) -> dict[str, Any]:
-    """Return every setting of an algorithm that can be set, by name, with its default."""
+    """Return the defaults of all settings of an algorithm, by name."""
     return dict(_walk(_classes(algorithm)))
 
 
@@ -48,22 +49,22 @@ def parse(algorithm: Algorithm, name: str, text: str) -> Any:
     """Return the value of a setting that was given as text.
 
     Raises:
-        GailbenchError: No such setting, with the nearest one, or a value of another type.
+        GailbenchError: There is no such setting (the message names the nearest), or the value has a wrong type.
     """
     return typed(name, _kind(algorithm, name), from_text(text))
 
 
 def check(algorithm: Algorithm, name: str, value: Any) -> Any:
-    """Return the value of a setting that came from a file, in its field's type.
+    """Return the value of a setting from a file, in its field's type.
 
     Raises:
-        GailbenchError: No such setting, with the nearest one, or a value of another type.
+        GailbenchError: There is no such setting (the message names the nearest), or the value has a wrong type.
     """
     return typed(name, _kind(algorithm, name), value)
 
 
 def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
-    """Return a dataclass of settings with the changes of that prefix made."""
+    """Return a dataclass of settings with those changes whose names begin with the prefix."""
     for name, value in changes.items():
         first, _, rest = name.partition(".")
         if first == prefix:
@@ -72,7 +73,7 @@ def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
 
 
 def belongs(algorithm: Algorithm, name: str) -> bool:
-    """Whether a setting is one of this algorithm's: others are for the other algorithms of a grid."""
+    """Return whether a setting belongs to this algorithm. It may belong to another algorithm of the same command."""
     return name.partition(".")[0] in _classes(algorithm)
 
 

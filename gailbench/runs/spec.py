@@ -1,4 +1,4 @@
-"""What determines a run's result: its spec, and the name of its settings."""
+"""The spec of a run: everything that determines its result. It also gives the name of the run folder."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from typing import Any
 
 from gailbench.algorithms import Algorithm, get_algorithm
 from gailbench.demonstrations import Demonstrations
-from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.tasks import TASKS, Task, get_task
 
-# The computation's version: 2 since batches are the first episodes that hold the pairs. The report reads both.
+# Version of the computation. Since version 2 a batch holds the first episodes, as few as hold the required pairs. The
+# report reads both versions.
 FORMAT = 2
 FORMATS = (1, FORMAT)
-# Names of the settings of a run that changes none: of the paper's tasks, and of others.
+# Name of the settings of a run without changed settings: on the paper's tasks, and on other tasks.
 PAPER, DEFAULTS = "paper", "defaults"
 Changes = tuple[tuple[str, Any], ...]
-LONGEST_NAME = 255  # bytes of a folder's name, on the file systems in use
+LONGEST_NAME = 255  # bytes of a folder's name, on common file systems
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What determines a run's result, and its folder.
+    """Everything that determines a run's result and its folder.
 
     Attributes:
-        task: Name.
-        algorithm: Name.
+        task: Name of the task.
+        algorithm: Name of the algorithm.
         settings: Name of the settings: "paper", or how they differ from the paper's.
-        trajectories: Size of the demonstrations; 0 without any.
-        seed: Of all randomness.
-        entropy_weight: lambda, None for algorithms without.
-        batch: Pairs per iteration, None where an iteration is a gradient step.
-        iterations: Iterations or gradient steps.
-        demonstrations_sha256: Hash of the demonstrations' content.
-        expert_sha256: Hash of the expert's file that they were sampled from.
-        format: Version of the computation; changes when results do.
+        trajectories: Size of the demonstrations; 0 without demonstrations.
+        seed: Seed of all random numbers.
+        entropy_weight: lambda; None for algorithms without an entropy weight.
+        batch: State-action pairs per iteration; None if an iteration is a gradient step.
+        iterations: Number of iterations or gradient steps.
+        demonstrations_sha256: Hash of the demonstrations' content; empty without demonstrations.
+        expert_sha256: Hash of the expert's file from which the demonstrations were sampled.
+        format: Version of the computation. It is raised when results change.
         changes: Further settings that differ from the defaults, as (name, value), sorted by name.
-        definition: The task, where it is not one of the paper's.
+        definition: The complete task, if it is not one of the paper's.
     """
 
     task: str
@@ -57,7 +58,7 @@ class RunSpec:
     definition: Task | None = None
 
     def folder(self, results: Path) -> Path:
-        """The run's folder; no two specs of the same demonstrations share one."""
+        """Return the run folder. Different specs with the same demonstrations have different folders."""
         return (
             results
             / "runs"
@@ -69,21 +70,21 @@ class RunSpec:
         )
 
     def label(self) -> str:
-        """A short name for progress lines."""
+        """Return a short name for progress lines."""
         settings = "" if self.settings in (PAPER, DEFAULTS) else f" {self.settings}"
         return f"{self.task} {self.algorithm} {self.trajectories} seed {self.seed}{settings}"
 
     def task_itself(self) -> Task:
-        """The task: the spec's own definition, or the paper's of that name."""
+        """Return the task: `definition`, or the paper's task with this name."""
         return self.definition or get_task(self.task)
 
     @property
     def steps(self) -> int:
-        """Environment steps of the training; none where an iteration is a gradient step."""
+        """Environment steps of the training; 0 if an iteration is a gradient step."""
         return (self.batch or 0) * self.iterations
 
     def as_json(self) -> dict[str, Any]:
-        """The content of spec.json; what a run of the paper's task and settings has not is left out."""
+        """Return the content of spec.json. `changes` and `definition` are left out if they are empty."""
         content = asdict(self)
         content["changes"] = dict(self.changes)
         for name in ("changes", "definition"):
@@ -105,22 +106,22 @@ def make_spec(
     changes: Mapping[str, Any] | None = None,
     own_demonstrations: bool = False,
 ) -> RunSpec:
-    """Return the spec of a run: the paper's settings but for what is given.
+    """Return the spec of a run. Settings that are not given are the task's.
 
     Args:
         task: The task.
-        algorithm: One of the registry's, or its name.
-        trajectories: Size.
+        algorithm: The algorithm, or its name.
+        trajectories: Size of the demonstrations, in trajectories.
         seed: Seed.
-        demonstrations: What it learns from; None for an algorithm without, whose hashes are empty.
-        entropy_weight: lambda, not used by algorithms without.
-        batch: Pairs per iteration, not used where an iteration is a gradient step.
-        iterations: Iterations or gradient steps.
+        demonstrations: The demonstrations; None for an algorithm that needs none, and then their hashes are empty.
+        entropy_weight: lambda; ignored by algorithms without an entropy weight.
+        batch: State-action pairs per iteration; ignored if an iteration is a gradient step.
+        iterations: Number of iterations or gradient steps.
         changes: Further settings by name, such as "gail.learning_rate" (see `gailbench.runs.settings`).
-        own_demonstrations: Whether the demonstrations are others than those of the shipped expert.
+        own_demonstrations: Whether these are a user's demonstrations, not those of the task's expert.
 
     Raises:
-        GailbenchError: The name of the settings is too long for a folder's.
+        GailbenchError: The name of the settings is too long for a folder name.
     """
     if isinstance(algorithm, str):
         algorithm = get_algorithm(algorithm)
@@ -159,8 +160,35 @@ def make_spec(
     )
 
 
+def task_of_run(folder: Path) -> Task:
+    """Return the task of the run in a folder.
+
+    Raises:
+        GailbenchError: The folder is not a run folder, or its spec.json is damaged.
+    """
+    path = folder / "spec.json"
+    try:
+        content = json.loads(path.read_bytes())
+        definition = content.get("definition")
+        if definition is None:
+            return get_task(content["task"])
+        return Task(**{name: _as_tuples(value) for name, value in definition.items()})
+    except OSError as error:
+        raise GailbenchError(
+            f"{folder} is not a run: {path.name} cannot be read ({error.strerror}); runs are "
+            "RESULTS/runs/task=.../.../seed=..."
+        ) from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise GailbenchError(f"{path} is damaged ({first_line(error)})") from None
+
+
+def _as_tuples(value: Any) -> Any:
+    """Turn JSON's lists back into tuples."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
 def exact(value: Any) -> str:
-    """The shortest text that gives a setting back: "100", "0.001", "100x100", "tanh"."""
+    """Return the shortest text that determines a setting's value: "100", "0.001", "100x100", "tanh"."""
     if isinstance(value, tuple | list):
         return "x".join(exact(item) for item in value) or "none"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,7 +1,10 @@
-"""Many copies of one environment, stepped at the speed of the physics.
+"""Many copies of one environment, stepped in parallel.
 
-`make` returns a `Simulator`; the physics behind it is MuJoCo on the official bindings, NumPy arithmetic, or any
-Gymnasium environment. Legend: N environments, n of them that go on, O observation, A action.
+`make` returns a `Simulator`. Its physics is MuJoCo through the official Python bindings, NumPy arithmetic, or any
+Gymnasium environment.
+
+Legend: N environments, n active environments, K episodes, O and A the dimensions of observations and actions. An
+environment is active until it has finished its last episode of a batch.
 """
 
 from __future__ import annotations
@@ -22,37 +25,37 @@ CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 
 
 class Physics(Protocol):
-    """N environments that know no time limit: what a kind of simulation must offer."""
+    """The interface of a kind of simulation: N environments without a time limit."""
 
     num_envs: int
     observation_dim: int
-    action_dim: int  # for discrete actions: their number
+    action_dim: int  # for discrete actions the number of actions
     discrete: bool
 
     def start(self, generator: np.random.Generator) -> NDArray[np.floating]:
         """Start new episodes in all N environments; return their observations (N, O)."""
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the environments only, until the next start."""
+        """Keep only those active environments active that `kept` marks, until the next start."""
 
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
-        """Start new episodes in `rows` of those that go on; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of the active environments; return their observations (len(rows), O)."""
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply actions to the n that go on; return observations (n, O), rewards, terminated and truncated (n,)."""
+        """Apply actions to the active environments; return observations (n, O), rewards, terminated, truncated (n,)."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of the environments that go on gave.
+    """The result of one step of the active environments.
 
     Attributes:
-        observations: (n, O), those that the actions led to: at an episode's end its last one.
-        rewards: (n,)
-        terminated: (n,) bool, the episode ended by the task's own rule.
-        truncated: (n,) bool, the episode reached the time limit; both may be true.
+        observations: (n, O), the observations after the actions; at an episode's end its last one.
+        rewards: (n,), the rewards.
+        terminated: (n,) bool, whether the environment ended the episode.
+        truncated: (n,) bool, whether the episode reached the time limit. Both may be true.
     """
 
     observations: NDArray[np.floating]
@@ -66,17 +69,18 @@ class Step:
 
 
 class Simulator:
-    """N copies of an environment under a time limit; `restart` comes first.
+    """N copies of an environment with a time limit. `restart` must be called first.
 
-    Episodes are numbered in the order they begin, those that begin in the same step by their environments' order.
-    The order is settled before an episode's first step, so the first k episodes are distributed as k episodes sampled
-    one after the other, however they end.
+    Episodes are numbered in the order in which they begin. Episodes that begin in the same step have the order of their
+    environments. An episode's number is fixed before its first step. So the first k episodes have the same distribution
+    as k episodes that are sampled one after the other, however they end.
 
     Attributes:
-        rows: (n,) int, the environments that go on; all N after a restart.
-        observations: (n, O), what the next actions are taken on: at an episode's end the next one's first.
-        times: (n,) int, steps taken in the open episodes.
-        numbers: (n,) int, numbers of the open episodes, from 0 since the last restart.
+        rows: (n,) int, the active environments; all N after a restart.
+        observations: (n, O), the observations before the next actions. After an episode's end it is the first
+            observation of the next episode.
+        times: (n,) int, number of steps so far in the current episodes.
+        numbers: (n,) int, numbers of the current episodes, from 0 since the last restart.
     """
 
     def __init__(self, physics: Physics, horizon: int, generator: np.random.Generator) -> None:
@@ -91,20 +95,20 @@ class Simulator:
     def restart(self, pairs: float = math.inf, finish_all: bool = False) -> None:
         """Start a new episode in every environment.
 
-        A further one begins while all that have begun hold fewer than `pairs` pairs so far. After that an open episode
-        ends at once, unfinished, where those before it hold the pairs by themselves, unless `finish_all`.
+        Further episodes begin while all episodes so far hold fewer than `pairs` pairs. After that, an unfinished
+        episode is dropped as soon as the episodes before it hold the pairs, unless `finish_all`.
         """
         self._pairs, self._finish_all, self._sampled = pairs, finish_all, 0
         self.rows = np.arange(self.num_envs)
         self.numbers = np.arange(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, dtype=np.int64)  # of every episode, by number, once it has ended
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)  # lengths of ended episodes, by their numbers
         self.times = np.zeros(self.num_envs, dtype=np.int64)
         self.observations = self.physics.start(self._generator)
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """Apply raw actions, (n, A) float64 or (n,) int, never clipped.
+        """Apply actions, (n, A) float64 or (n,) int, without clipping.
 
-        Environments whose episode ended start the next one or go on no more, see `restart`.
+        An environment whose episode has ended starts the next one or becomes inactive, see `restart`.
         """
         observations, rewards, terminated, truncated = self.physics.step(actions)
         self.times += 1
@@ -126,10 +130,10 @@ class Simulator:
         return result
 
     def _finish(self, done: NDArray[np.bool_]) -> None:
-        """Let no episode begin any more, and end those that cannot be among the first that hold the pairs."""
+        """Start no further episodes, and drop those that cannot be among the first episodes that hold the pairs."""
         kept = ~done
         if not self._finish_all:
-            self._lengths[self.numbers] = self.times  # open ones: so far
+            self._lengths[self.numbers] = self.times  # of unfinished episodes, the steps so far
             kept &= are_first(self._lengths, self._pairs)[self.numbers]
         if not kept.all():
             self.rows, self.numbers, self.times = self.rows[kept], self.numbers[kept], self.times[kept]
@@ -138,13 +142,13 @@ class Simulator:
 
 
 def are_first(lengths: NDArray[np.int64], pairs: float) -> NDArray[np.bool_]:
-    """(K,) lengths of episodes in their order -> (K,), which belong to the shortest run of them, from the first, that
-    holds the pairs."""
+    """Return which episodes (K,) belong to a batch: the first ones, as few as hold at least `pairs` pairs. `lengths`
+    (K,) are in the order of episodes."""
     return np.cumsum(lengths) - lengths < pairs
 
 
 def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:
-    """Return a started simulator of `num_envs` copies of that Gymnasium id, with initial states drawn by `generator`.
+    """Return a started simulator of `num_envs` copies of a Gymnasium environment. `generator` draws initial states.
 
     Raises:
         GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
@@ -155,7 +159,7 @@ def make(environment: str, horizon: int, num_envs: int, generator: np.random.Gen
 
 
 def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:
-    """Return a quick estimate of how fast this machine simulates, for plans: random actions, one thread."""
+    """Return a quick estimate of the simulation speed on this machine, with random actions and one thread."""
     generator = np.random.default_rng(0)
     simulator = Simulator(make_physics(task.environment, task.horizon, 25, task.kwargs), task.horizon, generator)
     simulator.restart()
@@ -176,7 +180,7 @@ def dimensions(task: Task) -> tuple[int, int, bool]:
 
 
 def make_physics(environment: str, horizon: int, num_envs: int, kwargs: Named = ()) -> Physics:
-    """Return the fastest physics for that Gymnasium id; one with keyword arguments of its own goes through Gymnasium.
+    """Return the fastest physics for a Gymnasium environment. With keyword arguments it is always Gymnasium's own.
 
     Raises:
         GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.

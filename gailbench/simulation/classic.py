@@ -1,11 +1,13 @@
-"""Cart-pole, acrobot and mountain car as NumPy arithmetic over many copies: Gymnasium's rules to float tolerance.
+"""Cart-pole, acrobot and mountain car as NumPy arithmetic on many copies: Gymnasium's rules up to rounding.
 
-The formulas are Gymnasium 1.4's; sines and cosines are evaluated over arrays and acrobot's shifted cosines are
+The formulas are those of Gymnasium 1.4. Sines and cosines are evaluated on arrays, and acrobot's shifted cosines are
 written as sines, so states may differ from Gymnasium's in the last bits of float64 (observations are float32).
-Gymnasium's own vectorized cart-pole resets in the step after an episode's end and so yields rows that belong to
-no episode; it is not used.
+Gymnasium's own vectorized cart-pole is not used: it resets in the step after an episode's end, which gives rows that
+belong to no episode.
 
-States are kept as (S, N) arrays, one contiguous row per variable. Legend: N environments, S state variables.
+States are (S, N) arrays, with one contiguous row per variable.
+
+Legend: N environments, n active environments, S state variables, O dimension of observations.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Dynamics(Protocol):
 
 
 class CartPole:
-    """Barto, Sutton & Anderson's cart-pole: reward 1 per step, ends when the pole or the cart leaves its range."""
+    """Barto, Sutton & Anderson's cart-pole: reward 1 per step; an episode ends when pole or cart leaves its range."""
 
     observation_dim = 4
     action_dim = 2
@@ -66,7 +68,7 @@ class CartPole:
 
 
 class MountainCar:
-    """Moore's mountain car: reward -1 per step, ends at the flag."""
+    """Moore's mountain car: reward -1 per step; an episode ends at the flag."""
 
     observation_dim = 2
     action_dim = 3
@@ -77,7 +79,7 @@ class MountainCar:
     def advance(self, state: Floats, actions: NDArray[np.intp]) -> tuple[Floats, Floats, Bools]:
         position, velocity = state
         velocity = velocity + ((actions - 1) * 0.001 + np.cos(3 * position) * -0.0025)
-        velocity = np.minimum(np.maximum(velocity, -0.07), 0.07)  # a third of np.clip's time
+        velocity = np.minimum(np.maximum(velocity, -0.07), 0.07)  # takes a third of np.clip's time
         position = np.minimum(np.maximum(position + velocity, -1.2), 0.6)
         velocity = np.where((position == -1.2) & (velocity < 0), 0.0, velocity)
         terminated = (position >= 0.5) & (velocity >= 0)
@@ -123,7 +125,7 @@ class Acrobot:
 
 
 def _acrobot_derivative(state: Floats, torque: Floats) -> Floats:
-    """d(state)/dt with unit masses, lengths and moments of inertia, centers of mass at 0.5, gravity 9.8."""
+    """Return d(state)/dt, for unit masses, lengths and moments of inertia, centers of mass at 0.5, gravity 9.8."""
     theta1, theta2, dtheta1, dtheta2 = state
     cos2, sin2 = np.cos(theta2), np.sin(theta2)
     d1 = cos2 + 3.5
@@ -163,18 +165,18 @@ class ClassicPhysics:
         return self.dynamics.observe(self._state)
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these (n,) of the environments only, until the next start."""
+        """Keep only those active environments active that `kept` marks, until the next start."""
         self._state = self._state[:, kept]
 
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.float32]:
-        """Start new episodes in `rows` of those that go on, from Gymnasium's distribution; return their observations
-        (len(rows), O)."""
+        """Start new episodes in `rows` of the active environments, from Gymnasium's distribution of initial states.
+        Return their observations (len(rows), O)."""
         fresh = self.dynamics.initial(len(rows), generator)
         self._state[:, rows] = fresh
         return self.dynamics.observe(fresh)
 
     def step(self, actions: NDArray[np.intp]) -> tuple[NDArray[np.float32], Floats, Bools, Bools]:
-        """Apply actions (n,); return observations (n, O), rewards, terminated and truncated (n,), the last all
-        False: these environments end by themselves only when they terminate."""
+        """Apply actions (n,); return observations (n, O), rewards, terminated and truncated (n,). `truncated` is always
+        False, since the time limit is not part of the physics."""
         self._state, rewards, terminated = self.dynamics.advance(self._state, actions)
         return self.dynamics.observe(self._state), rewards, terminated, np.zeros(len(actions), dtype=bool)

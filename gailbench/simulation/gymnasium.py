@@ -1,14 +1,16 @@
-"""Any other Gymnasium environment, through Gymnasium's own vector API."""
+"""Gymnasium's own environments: through the vector API if there is no faster physics, and single environments."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
-from gailbench.tasks import Named
+from gailbench.tasks import Named, Task
 
 
 class GymnasiumPhysics:
@@ -18,7 +20,7 @@ class GymnasiumPhysics:
         import gymnasium
         from gymnasium.vector import AutoresetMode
 
-        try:
+        with _made(environment):
             self._envs: Any = gymnasium.make_vec(
                 environment,
                 num_envs=num_envs,
@@ -27,12 +29,6 @@ class GymnasiumPhysics:
                 max_episode_steps=horizon,
                 **dict(kwargs),
             )
-        except gymnasium.error.UnregisteredEnv:
-            hint = nearest(environment, gymnasium.registry)
-            hint = hint if "did you mean" in hint else ""
-            raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
-        except Exception as error:  # whatever an environment does when it is made
-            raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
             raise GailbenchError(
@@ -57,13 +53,13 @@ class GymnasiumPhysics:
         return self.reset(self._rows, generator)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the environments only, until the next start."""
+        """Keep only those active environments active that `kept` marks, until the next start."""
         leaving, self._rows = self._rows[~kept], self._rows[kept]
         if kept.any():
             self._reset_idle(np.isin(np.arange(self.num_envs), leaving))
 
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> NDArray[np.floating]:
-        """Start new episodes in `rows` of those that go on; return their observations (len(rows), O)."""
+        """Start new episodes in `rows` of the active environments; return their observations (len(rows), O)."""
         rows = self._rows[rows]
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
@@ -76,9 +72,9 @@ class GymnasiumPhysics:
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions to the n that go on; return observations (n, O), rewards, terminated and truncated (n,)."""
+        """Apply actions to the active environments; return observations (n, O), rewards, terminated, truncated (n,)."""
         rows = self._rows
-        # The vector API steps all environments: those that go on no more repeat an action of those that do.
+        # The vector API steps all environments. Inactive ones repeat an action of an active one.
         if self.discrete:
             actions = actions + self._first_action
         everywhere = np.repeat(actions[:1], self.num_envs, axis=0)
@@ -91,6 +87,41 @@ class GymnasiumPhysics:
         return result
 
     def _reset_idle(self, idle: NDArray[np.bool_]) -> None:
-        """Let environments (N,) that go on no more be stepped all the same, which an ended one may not be."""
+        """Reset inactive environments that have ended, since ended environments may not be stepped."""
         if idle.any():
             self._envs.reset(options={"reset_mask": idle})
+
+
+def make_single(task: Task, render_mode: str | None = None) -> Any:
+    """Return a single environment of a task, made by `gymnasium.make`, without wrappers. The caller must apply the
+    horizon.
+
+    Raises:
+        GailbenchError: Gymnasium does not know the environment, or cannot make it.
+    """
+    import gymnasium
+
+    with _made(task.environment):
+        made = gymnasium.make(
+            task.environment,
+            max_episode_steps=task.horizon,
+            disable_env_checker=True,
+            render_mode=render_mode,
+            **dict(task.kwargs),
+        )
+    return made.unwrapped
+
+
+@contextlib.contextmanager
+def _made(environment: str) -> Iterator[None]:
+    """Turn errors of making an environment into one line."""
+    import gymnasium
+
+    try:
+        yield
+    except gymnasium.error.UnregisteredEnv:
+        hint = nearest(environment, gymnasium.registry)
+        hint = hint if "did you mean" in hint else ""
+        raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
+    except Exception as error:  # making an environment can raise anything
+        raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None

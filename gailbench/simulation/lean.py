@@ -1,13 +1,13 @@
-"""MuJoCo models that cost less to step and give the same bits.
+"""Lean MuJoCo models: they take less time per step and give the same bits.
 
-Three things that the six tasks pay for and do not use are left out:
+Three things that take time and that the six tasks do not need are left out:
 
-- The bindings install a clock, so that every `mj_step` runs MuJoCo's profiler (`without_profiler`).
-- Constraints are grouped into islands, where one island is all there is.
-- Pairs of geoms that may collide are looked for in every step, cameras and lights are moved. A lean model names the
-  pairs that MuJoCo's own filters would let through, with the parameters it would mix for them.
+- MuJoCo's profiler. The Python bindings install a clock, so by default every `mj_step` runs it (`without_profiler`).
+- Islands of constraints. All models but one have a single island.
+- The search for geom pairs that may collide, and moving cameras and lights. A lean model lists the pairs that MuJoCo's
+  own filters accept, with the parameters that MuJoCo would mix for them.
 
-`tests/simulation/test_lean.py` holds every lean model to the plain one, bit for bit.
+`tests/simulation/test_lean.py` compares every lean model with the original model, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import mujoco
 
 @cache
 def _clock() -> tuple[ctypes.c_void_p, int | None] | None:
-    """MuJoCo's global pointer to its clock and what it is at first; None where library or symbol cannot be found."""
+    """Return MuJoCo's global pointer to its clock, and its initial value. Return None if the library or the symbol
+    cannot be found."""
     for path in sorted(Path(mujoco.__file__).parent.glob("libmujoco*")):
         with contextlib.suppress(OSError, ValueError):
             pointer = ctypes.c_void_p.in_dll(ctypes.CDLL(str(path)), "mjcb_time")
@@ -34,9 +35,9 @@ def _clock() -> tuple[ctypes.c_void_p, int | None] | None:
 
 
 def without_profiler() -> None:
-    """Take MuJoCo's clock away, so that no step of this process runs the profiler.
+    """Remove MuJoCo's clock, so that no step in this process runs the profiler.
 
-    Where the library or the symbol cannot be found nothing changes, and steps are slower.
+    If the library or the symbol cannot be found, nothing changes, and steps are slower.
     """
     if (clock := _clock()) is not None:
         clock[0].value = None
@@ -44,7 +45,7 @@ def without_profiler() -> None:
 
 @contextlib.contextmanager
 def with_profiler() -> Iterator[None]:
-    """The bindings as they ship, while the context lasts: what speed is measured against."""
+    """Within the context the profiler is on, as it is by default. Speed is compared with this."""
     clock = _clock()
     if clock is None:
         yield
@@ -58,15 +59,15 @@ def with_profiler() -> Iterator[None]:
 
 
 def lean_model(path: str, islands: bool, explicit_pairs: bool) -> mujoco.MjModel:
-    """Return the model of an XML file, leaner.
+    """Return the lean model of an XML file.
 
     Args:
         path: The file.
-        islands: Keep them: the model has more than one.
-        explicit_pairs: Name the pairs that may collide; leave out cameras and lights.
+        islands: Whether to keep islands, because the model has more than one.
+        explicit_pairs: Whether to list the geom pairs that may collide, and to leave out cameras and lights.
     """
     with warnings.catch_warnings():
-        # Half-cheetah's model says 'settotalmass', which is deprecated; models are Gymnasium's.
+        # Half-cheetah's model, which is Gymnasium's, has the deprecated option 'settotalmass'.
         warnings.filterwarnings("ignore", ".*is deprecated", UserWarning)
         spec = mujoco.MjSpec.from_file(path)
         if explicit_pairs:
@@ -80,9 +81,9 @@ def lean_model(path: str, islands: bool, explicit_pairs: bool) -> mujoco.MjModel
 
 
 def _name_pairs(spec: mujoco.MjSpec) -> None:
-    """Replace collision filters by explicit pairs with the parameters that MuJoCo mixes for them.
+    """Replace collision filters by explicit pairs, with the parameters that MuJoCo mixes for them.
 
-    Parameters are mixed for geoms of equal priority and solmix, which all geoms of the six models are.
+    The rule for mixing is that for geoms of equal priority and solmix. All geoms of the six models are such.
     """
     for index, geom in enumerate(spec.geoms):
         geom.name = geom.name or f"geom {index}"
@@ -108,8 +109,8 @@ def _name_pairs(spec: mujoco.MjSpec) -> None:
 
 
 def _may_collide(model: mujoco.MjModel, first: int, second: int) -> bool:
-    """Whether MuJoCo's filters let two geoms collide: their bits, and bodies that are neither welded together nor
-    parent and child (the world is nobody's parent in this)."""
+    """Return whether MuJoCo's filters let two geoms collide. Their bits must match, and their bodies must be neither
+    welded together nor parent and child (the world does not count as a parent)."""
     bits = (model.geom_contype[first] & model.geom_conaffinity[second]) | (
         model.geom_contype[second] & model.geom_conaffinity[first]
     )

@@ -1,12 +1,12 @@
-"""The six MuJoCo tasks on the official bindings: Gymnasium's -v5 models and rules, bit for bit.
+"""The six MuJoCo tasks with the official Python bindings: Gymnasium's -v5 models and rules, bit for bit.
 
-Each environment owns an `MjData`. A step writes its controls, calls `mj_step` (which releases the GIL) and copies
-the few fields that the task looks at into rows of shared arrays; observations, rewards and terminations are then
-computed for all environments at once. The order of every floating-point operation follows Gymnasium 1.4's
-environments, so results are equal in every bit. Actions are never clipped: the actuators saturate by themselves
-and the control cost counts the raw action.
+Each environment has its own `MjData`. A step writes the controls, calls `mj_step` (which releases the GIL) and copies
+the few fields that the task needs into rows of shared arrays. Observations, rewards and terminations are then computed
+for all environments at once. The order of every floating-point operation is that of Gymnasium 1.4's environments, so
+results are equal in every bit. Actions are not clipped: actuators saturate by themselves, and the control cost uses the
+unclipped action.
 
-Legend: N environments, n of them that go on, O observation, A action.
+Legend: N environments, n active environments, O and A the dimensions of observations and actions.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Fields = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Rules:
-    """What makes an environment out of a MuJoCo model.
+    """The rules that make a MuJoCo model an environment.
 
     Attributes:
-        xml: Model file among Gymnasium's assets.
+        xml: Model file in Gymnasium's assets.
         frame_skip: Physics steps per environment step.
-        fields: The `MjData` fields read after each step, one array of rows (N, ...) each.
+        fields: The `MjData` fields that are read after each step; each becomes one array (N, ...).
         observe: fields -> observations (N, O).
-        position: fields, model -> what the velocity is the difference of, (N,).
+        position: fields, model -> positions (N,), whose differences give the velocity.
         reward: fields, actions (N, A), velocity (N,), healthy (N,) -> rewards (N,).
-        healthy: fields -> (N,) bool, False where the episode terminates; None where it never does.
+        healthy: fields -> (N,) bool, False if the episode terminates; None if episodes never terminate.
         velocity_noise: "uniform" or "normal", the distribution of the initial velocity.
         noise_scale: Scale of the initial noise.
-        contact_forces: Whether `mj_rnePostConstraint` must follow a step, for `cfrc_ext`.
-        islands: Whether the model has several independent parts, whose constraints are solved one by one.
-        explicit_pairs: Whether pairs of geoms that may collide can be named without changing a bit.
+        contact_forces: Whether `mj_rnePostConstraint` must follow a step, to compute `cfrc_ext`.
+        islands: Whether the model has several independent parts, whose constraints are solved separately.
+        explicit_pairs: Whether listing the geom pairs that may collide changes no bit.
     """
 
     xml: str
@@ -60,12 +60,12 @@ class Rules:
 
 
 def _sum_squares(x: Floats) -> Floats:
-    """(N, ...) -> (N,): each row's sum in NumPy's own order for one contiguous row."""
+    """Return the sum of squares (N,) of each row of (N, ...), in NumPy's order of summation for one contiguous row."""
     return np.square(x.reshape(len(x), -1)).sum(axis=1)
 
 
 def _observe_clipped(fields: Fields) -> Floats:
-    # np.clip checks its arguments for longer than it takes to compute these few rows.
+    # np.clip would take longer to check its arguments than to compute these few rows.
     qvel = np.minimum(np.maximum(fields["qvel"], -10.0), 10.0)
     return np.concatenate((fields["qpos"][:, 1:], qvel), axis=1)
 
@@ -134,7 +134,7 @@ def _humanoid_observe(fields: Fields) -> Floats:
 
 
 def _humanoid_position(fields: Fields, model: mujoco.MjModel) -> Floats:
-    """x of the center of mass; summed over bodies in the order of Gymnasium's call, for its rounding."""
+    """Return x of the center of mass. Bodies are summed in Gymnasium's order, to get the same rounding."""
     mass = model.body_mass
     return np.einsum("b,nbj->nj", mass, fields["xipos"])[:, 0] / mass.sum()
 
@@ -222,7 +222,7 @@ RULES: dict[str, Rules] = {
         velocity_noise="uniform",
         noise_scale=1e-2,
         contact_forces=True,
-        # Its contacts differ in their last bits from some step on when their pairs are named.
+        # With explicit pairs, contacts differ in their last bits from some step on.
         explicit_pairs=False,
     ),
     "Reacher-v5": Rules(
@@ -235,7 +235,7 @@ RULES: dict[str, Rules] = {
         healthy=None,
         velocity_noise="uniform",
         noise_scale=5e-3,
-        # The arm and the target are two.
+        # The arm and the target are two islands.
         islands=True,
     ),
 }
@@ -244,14 +244,14 @@ _logger = logging.getLogger(__name__)
 
 
 def model_path(environment: str) -> str:
-    """Return the path of Gymnasium's model of an environment."""
+    """Return the path of Gymnasium's model file of an environment."""
     return str(files("gymnasium") / "envs" / "mujoco" / "assets" / RULES[environment].xml)
 
 
 def log_warnings() -> None:
-    """Send MuJoCo's warnings to `logging`, instead of a MUJOCO_LOG.TXT in the current folder.
+    """Send MuJoCo's warnings to `logging`, instead of writing MUJOCO_LOG.TXT in the current folder.
 
-    The deprecation in half-cheetah's model is left out: models are Gymnasium's, and a user cannot mend it.
+    The deprecation warning about half-cheetah's model is dropped, because users cannot change Gymnasium's models.
     """
 
     def warn(message: str) -> None:
@@ -274,12 +274,12 @@ class MujocoPhysics:
         self.model = lean_model(model_path(environment), self.rules.islands, self.rules.explicit_pairs)
         try:
             self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
-        except mujoco.FatalError as error:  # a limit of memory
+        except mujoco.FatalError as error:  # not enough memory
             raise MemoryError(f"MuJoCo: {error}") from None
         self._initial_qpos = self.datas[0].qpos.copy()
         self._initial_qvel = self.datas[0].qvel.copy()
         self._dt = self.model.opt.timestep * self.rules.frame_skip
-        # Views into MuJoCo's memory, taken once: attribute access would cost more than the copy.
+        # Views of MuJoCo's memory are made once, since attribute access would take longer than copying.
         self._all_controls = [data.ctrl for data in self.datas]
         self._all_views = {name: [getattr(data, name).reshape(-1) for data in self.datas] for name in self.rules.fields}
         self._go_on(np.arange(num_envs))
@@ -287,7 +287,7 @@ class MujocoPhysics:
         self.action_dim = int(self.model.nu)
 
     def _go_on(self, rows: NDArray[np.intp]) -> None:
-        """Step these environments (n,) from now on."""
+        """Make these environments (n,) the active ones."""
         self._rows = rows
         self._going = [(self.datas[row], self._all_controls[row]) for row in rows]
         self._views = {name: [views[row] for row in rows] for name, views in self._all_views.items()}
@@ -302,14 +302,14 @@ class MujocoPhysics:
         return self.reset(self._rows, generator)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Go on with these (n,) of the environments only, until the next start."""
+        """Keep only those active environments active that `kept` marks, until the next start."""
         position = self._position[kept]
         self._go_on(self._rows[kept])
         self._position = position
 
     def reset(self, rows: NDArray[np.intp], generator: np.random.Generator) -> Floats:
-        """Start new episodes in `rows` of those that go on, from Gymnasium's distribution; return their observations
-        (len(rows), O)."""
+        """Start new episodes in `rows` of the active environments, from Gymnasium's distribution of initial states.
+        Return their observations (len(rows), O)."""
         for row in rows:
             data, _ = self._going[row]
             mujoco.mj_resetData(self.model, data)
@@ -341,9 +341,9 @@ class MujocoPhysics:
         return qpos, self._initial_qvel + generator.uniform(-scale, scale, model.nv)
 
     def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Apply raw actions (n, A); return observations (n, O), rewards, terminated and truncated (n,).
+        """Apply actions (n, A); return observations (n, O), rewards, terminated and truncated (n,).
 
-        `truncated` is all False: these environments end by themselves only when they terminate.
+        `truncated` is always False, since the time limit is not part of the physics.
         """
         model, frame_skip, mj_step = self.model, self.rules.frame_skip, mujoco.mj_step
         rne = mujoco.mj_rnePostConstraint if self.rules.contact_forces else None

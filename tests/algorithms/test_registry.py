@@ -62,8 +62,8 @@ def test_another_packages_algorithm_is_found(points: list[Any]) -> None:
     ("loads", "said"),
     [
         (ImportError("no module named x"), "fails: no module named x"),
-        ("not one", "is no gailbench.algorithms.Algorithm"),
-        (Algorithm("gail", "GAIL", "somewhere:make"), "has the name of another one"),
+        ("not one", "is not a gailbench.algorithms.Algorithm"),
+        (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm"),
     ],
 )
 def test_what_is_no_algorithm_is_named(loads: Any, said: str, points: list[Any]) -> None:

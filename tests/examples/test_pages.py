@@ -147,7 +147,8 @@ def test_the_defaults_that_are_in_words_are_the_codes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "owner"), [("## The value", Algorithm), ("## What the maker is given", Assignment)]
+    ("heading", "owner"),
+    [("## The fields of an Algorithm", Algorithm), ("## The fields of an Assignment", Assignment)],
 )
 def test_the_fields_in_the_tables_are_the_codes(heading: str, owner: type) -> None:
     assert list(table(PAGES["your-algorithm"], heading)) == [field.name for field in fields(owner)]

@@ -38,7 +38,7 @@ def test_actions_are_compared_with_the_tasks():
     actions = make(False).actions
     outside = sum(abs(number) > 1 for number in actions.ravel()) / actions.size
     assert 0 < outside < 1
-    assert f"bounds are -1 to 1, {100 * outside:.1f} % of the numbers lie outside" in text(False)
+    assert f"bounds are -1 to 1, {100 * outside:.1f} % of the numbers are outside" in text(False)
     assert f"from {actions.min():.4g} to {actions.max():.4g}" in text(False)
 
 
@@ -48,7 +48,7 @@ def test_kept_pairs_are_those_of_the_subset():
         other = replace(d, offsets=np.array(offsets))
         kept = len(other.subset(4, 3))
         lines = describe(Imported(other, "npz", True, ()), facts)
-        assert f"pairs: {kept} of 16 are kept at every 3-th of all trajectories" in lines
+        assert f"pairs: {kept} of 16 remain if every 3-th pair is kept" in lines
     none = replace(d, lengths=np.full(16, 1), offsets=np.full(16, 2), terminated=np.ones(16, bool))  # nothing is left
     assert "pairs: 0 of 16" in "\n".join(describe(Imported(none, "npz", True, ()), facts))
 

@@ -148,7 +148,7 @@ def test_exports_never_overwrite_and_need_an_id(root, tmp_path):
         formats.export(make(False), "ours-v0", "minari")
     assert (root / "ours-v0" / "data" / "main_data.hdf5").read_bytes() == before
     for name in ("ours", "../ours", "a/../b-v0", str(tmp_path / "ours.hdf5"), "~/ours-v0"):
-        with pytest.raises(GailbenchError, match="no name of a Minari dataset"):
+        with pytest.raises(GailbenchError, match="not a valid name of a Minari dataset"):
             formats.export(make(True), name, "minari")
     (tmp_path / "file").write_text("x")
     with pytest.raises(GailbenchError, match="cannot write"):

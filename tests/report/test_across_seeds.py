@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from gailbench.paper import ALGORITHMS, PROPOSED
 from gailbench.report.across_seeds import (
     ONE_SEED,
     SOME_SEEDS,
     THRESHOLDS,
+    AcrossSeeds,
     across_seeds,
     balanced,
     estimate,
@@ -21,6 +23,7 @@ from gailbench.report.across_seeds import (
     rank,
     share_above,
 )
+from gailbench.tasks import TASKS
 
 
 def _scores(runs: dict[tuple[str, str, int], list[float]]) -> pd.DataFrame:
@@ -89,14 +92,18 @@ def test_one_seed_has_no_interval_and_says_why() -> None:
 
 
 def test_sizes_are_ranked_from_smallest_to_largest() -> None:
-    assert [rank("hopper", size) for size in (4, 11, 18, 25)] == ["smallest", "second", "third", "largest"]
-    assert [rank("humanoid", size) for size in (80, 160, 240)] == ["smallest", "second", "largest"]
-    assert rank("hopper", 5) is None
-    assert rank("mine", 5) is None
+    assert [rank(TASKS["hopper"].sizes, size) for size in (4, 11, 18, 25)] == ["smallest", "second", "third", "largest"]
+    assert [rank(TASKS["humanoid"].sizes, size) for size in (80, 160, 240)] == ["smallest", "second", "largest"]
+    assert rank(TASKS["hopper"].sizes, 5) is None
+    assert rank((), 5) is None
+
+
+def _across_seeds(scores: pd.DataFrame) -> AcrossSeeds:
+    return across_seeds(scores, TASKS, ALGORITHMS, PROPOSED)
 
 
 def test_algorithms_are_compared_over_the_tasks_that_all_have() -> None:
-    found = across_seeds(
+    found = _across_seeds(
         _scores(
             {
                 ("hopper", "gail", 4): [1.0, 1.0],
@@ -119,7 +126,7 @@ def test_algorithms_are_compared_over_the_tasks_that_all_have() -> None:
 
 
 def test_without_a_common_task_the_report_says_so() -> None:
-    found = across_seeds(_scores({("hopper", "gail", 4): [1.0], ("walker", "bc", 4): [0.5]}))
+    found = _across_seeds(_scores({("hopper", "gail", 4): [1.0], ("walker", "bc", 4): [0.5]}))
     assert found.iqm.empty
     assert found.remarks == ["no statistics across tasks: no task has runs of all the algorithms at a size"]
-    assert across_seeds(_scores({})).remarks == []
+    assert _across_seeds(_scores({})).remarks == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +90,28 @@ def test_a_file_that_cannot_be_used_is_refused(results: Path, tmp_path: Path, co
 def test_a_missing_file_is_refused(results: Path, tmp_path: Path) -> None:
     with pytest.raises(GailbenchError, match="no file at"):
         add_results(load_results(results), tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\uff1d1+1"])
+def test_a_name_is_no_formula_in_a_spreadsheet_and_numbers_stay_numbers(
+    name: str, results: Path, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    file = _file(tmp_path, f"walker,{name},11,0,0,-70")
+    report = write_report(results, tmp_path / "out", baselines, formats=["csv", "json"], added=[file])
+    frame = pd.read_csv(tmp_path / "out" / "table.csv", dtype={"algorithm": "str"})
+    (row,) = [row for _, row in frame.iterrows() if row["seeds"]]
+    assert row["algorithm"] == f"'{name}"
+    assert (row["mean"], row["normalized_mean"]) == (-70, -0.7)
+    assert not [text for text in frame["algorithm"] if text.startswith(tuple("=+-@\uff1d"))]
+    # Formats that no spreadsheet computes have the name itself.
+    assert name in {cell["algorithm"] for cell in json.loads((tmp_path / "out" / "table.json").read_text())["cells"]}
+    assert name in report.markdown.replace("\\", "")
+
+
+def test_an_added_method_on_a_task_of_ones_own_is_drawn_with_the_other_runs(
+    results: Path, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    baselines.loc["pendulum"] = [0.0, 200.0]
+    file = _file(tmp_path, "pendulum,mine,3,0,0,100", "pendulum,mine,3,1,0,150")
+    report = write_report(results, tmp_path / "out", baselines, formats=["svg"], added=[file])
+    assert {path.name for path in report.files} == {"other_scores.svg", "other_strips_pendulum.svg"}

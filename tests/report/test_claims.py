@@ -6,30 +6,33 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gailbench.paper import published_results
+from gailbench.paper.claims import Cell, Claim, RunsBelow, paper_claims
+from gailbench.paper.tables import published_results, published_runs
 from gailbench.report.claims import (
-    Cell,
-    Claim,
-    RunsBelow,
     Scores,
+    Table,
+    claim_status,
+    deciding,
     how_sure,
+    judge,
     label,
-    our_scores,
-    paper_claims,
-    paper_runs,
-    paper_scores,
+    our_table,
+    published_table,
+    status,
+    words,
 )
 from gailbench.report.permutation import permutation_p, two_sided_p
 from gailbench.report.table import method
 
 CLAIMS = paper_claims()
-RUNS = paper_runs()
+PAPER = published_table()
+RUNS = PAPER.runs
 by_claim = pytest.mark.parametrize("claim", CLAIMS, ids=["1", "2", "3", "4"])
 
 
 def _with(**changes: float) -> Scores:
     """The paper's scores with some replaced: keys are task_algorithm_trajectories."""
-    scores = paper_scores()
+    scores = dict(PAPER.scores)
     for name, value in changes.items():
         task, algorithm, trajectories = name.split("_")
         cell = (task, algorithm, 0.0, int(trajectories))
@@ -40,16 +43,16 @@ def _with(**changes: float) -> Scores:
 
 @by_claim
 def test_every_claim_holds_on_the_papers_own_table(claim: Claim) -> None:
-    scores = paper_scores()
+    scores = dict(PAPER.scores)
     assert len(scores) == 136
-    assert claim.status(scores, RUNS) == "holds"
-    assert {condition.status(scores, RUNS) for condition in claim.conditions} == {"holds"}
+    assert claim_status(claim, Table(scores, RUNS)) == "holds"
+    assert {status(condition, Table(scores, RUNS)) for condition in claim.conditions} == {"holds"}
 
 
 @by_claim
 def test_every_claim_is_open_on_an_empty_table(claim: Claim) -> None:
-    assert claim.status({}, RUNS) == "open"
-    assert claim.deciding({}, RUNS) == list(claim.conditions)
+    assert claim_status(claim, Table({}, RUNS)) == "open"
+    assert deciding(claim, Table({}, RUNS)) == list(claim.conditions)
 
 
 def test_the_paper_has_27_of_31_cells_at_nine_tenths() -> None:
@@ -59,9 +62,9 @@ def test_the_paper_has_27_of_31_cells_at_nine_tenths() -> None:
     (most,) = [condition for condition in CLAIMS[0].conditions if len(condition.cells) > 2]
     assert len(most.cells) == 31
     scores = dict.fromkeys(most.cells, 0.8)
-    assert most.status(scores, RUNS) == "fails"
-    assert most.status(scores | dict.fromkeys(most.cells[:16], 0.9), RUNS) == "holds"
-    assert most.status(scores | dict.fromkeys(most.cells[:15], 0.9), RUNS) == "fails"
+    assert status(most, Table(scores, RUNS)) == "fails"
+    assert status(most, Table(scores | dict.fromkeys(most.cells[:16], 0.9), RUNS)) == "holds"
+    assert status(most, Table(scores | dict.fromkeys(most.cells[:15], 0.9), RUNS)) == "fails"
 
 
 @pytest.mark.parametrize(
@@ -80,45 +83,47 @@ def test_the_paper_has_27_of_31_cells_at_nine_tenths() -> None:
 )
 def test_a_claim_fails_by_the_cell_that_breaks_it(number: int, changes: dict[str, float], condition: str) -> None:
     scores = _with(**changes)
-    assert [claim.status(scores, RUNS) for claim in CLAIMS] == [
+    assert [claim_status(claim, Table(scores, RUNS)) for claim in CLAIMS] == [
         "fails" if index == number else "holds" for index in range(1, 5)
     ]
-    assert [found.text for found in CLAIMS[number - 1].deciding(scores, RUNS)] == [condition]
+    assert [words(found) for found in deciding(CLAIMS[number - 1], Table(scores, RUNS))] == [condition]
 
 
 def test_walker_with_4_trajectories_is_no_part_of_the_third_claim() -> None:
-    assert CLAIMS[2].status(_with(walker_gtal_4=2.0), RUNS) == "holds"
+    assert claim_status(CLAIMS[2], Table(_with(walker_gtal_4=2.0), RUNS)) == "holds"
 
 
 def test_the_median_is_over_all_easy_cells_of_fem_and_gtal() -> None:
     (median,) = [condition for condition in CLAIMS[2].conditions if len(condition.cells) > 2]
     assert len(median.cells) == 32
     scores: Scores = dict.fromkeys(median.cells[:16], 1.0) | dict.fromkeys(median.cells[16:], 0.7)
-    assert median.status(scores, RUNS) == "holds"  # the mean of the middle two is 0.85
+    assert status(median, Table(scores, RUNS)) == "holds"  # the mean of the middle two is 0.85
     scores[median.cells[0]] = 0.7
-    assert median.status(scores, RUNS) == "fails"
+    assert status(median, Table(scores, RUNS)) == "fails"
 
 
 def test_a_claim_can_fail_before_all_cells_are_there_but_not_hold() -> None:
     cell: Cell = ("hopper", "gail", 0.0, 4)
-    assert CLAIMS[0].status({cell: 0.5}, RUNS) == "fails"
-    assert CLAIMS[0].status({cell: 1.0}, RUNS) == "open"
-    rest = {c: s for c, s in paper_scores().items() if c != cell}
-    assert CLAIMS[0].status(rest, RUNS) == "open"
-    assert [condition.text for condition in CLAIMS[0].deciding(rest, RUNS)] == ["hopper GAIL 4 at 0.7 or above"]
+    assert claim_status(CLAIMS[0], Table({cell: 0.5}, RUNS)) == "fails"
+    assert claim_status(CLAIMS[0], Table({cell: 1.0}, RUNS)) == "open"
+    rest = {c: s for c, s in PAPER.scores.items() if c != cell}
+    assert claim_status(CLAIMS[0], Table(rest, RUNS)) == "open"
+    waiting = deciding(CLAIMS[0], Table(rest, RUNS))
+    assert [words(condition) for condition in waiting] == ["hopper GAIL 4 at 0.7 or above"]
 
 
 def test_what_no_missing_cell_could_change_is_decided() -> None:
     (most,) = [condition for condition in CLAIMS[0].conditions if len(condition.cells) > 2]
-    assert most.status(dict.fromkeys(most.cells[:16], 0.95), RUNS) == "holds"
-    assert most.status(dict.fromkeys(most.cells[:15], 0.95), RUNS) == "open"
-    assert most.status(dict.fromkeys(most.cells[:16], 0.5), RUNS) == "fails"
+    assert status(most, Table(dict.fromkeys(most.cells[:16], 0.95), RUNS)) == "holds"
+    assert status(most, Table(dict.fromkeys(most.cells[:15], 0.95), RUNS)) == "open"
+    assert status(most, Table(dict.fromkeys(most.cells[:16], 0.5), RUNS)) == "fails"
 
 
 def test_only_cells_with_the_papers_number_of_runs_count() -> None:
-    table = published_results().assign(seeds=1)
-    assert {cell[0] for cell in our_scores(table)} == {"halfcheetah", "hopper", "walker", "ant", "humanoid"}
-    assert len(our_scores(table.assign(seeds=7))) == 136
+    table, no_runs = published_results().assign(seeds=1), published_runs().iloc[:0]
+    counted = {cell[0] for cell in our_table(table, no_runs).scores}
+    assert counted == {"halfcheetah", "hopper", "walker", "ant", "humanoid"}
+    assert len(our_table(table.assign(seeds=7), no_runs).scores) == 136
 
 
 def test_cells_are_named_by_their_heading() -> None:
@@ -133,17 +138,18 @@ def test_overlapping_runs_decide_by_a_permutation_test() -> None:
     (condition,) = CLAIMS[3].conditions
     assert isinstance(condition, RunsBelow)
     assert (LOW, HIGH) == (("reacher", "gail", 0.0, 4), ("reacher", "gail", 0.001, 4))
-    scores = paper_scores()
-    assert condition.status(scores, RUNS) == "holds"
-    assert condition.status(scores, {LOW: RUNS[HIGH], HIGH: RUNS[LOW]}) == "fails"
+    scores = dict(PAPER.scores)
+    assert status(condition, Table(scores, RUNS)) == "holds"
+    assert status(condition, Table(scores, {LOW: RUNS[HIGH], HIGH: RUNS[LOW]})) == "fails"
     alike = np.linspace(0, 1, 7)
-    assert condition.status(scores, {LOW: alike, HIGH: alike + 0.01}) == "open"
-    assert condition.status(scores, {}) == "open"
+    assert status(condition, Table(scores, {LOW: alike, HIGH: alike + 0.01})) == "open"
+    assert status(condition, Table(scores, {})) == "open"
 
 
 def test_the_claim_says_how_sure_the_papers_runs_are() -> None:
     # Of the 49 pairs of the authors' runs, 0.001 wins 41.
-    assert "The authors': 0.001 wins 84 % of pairs of runs, permutation p = 0.026." in CLAIMS[3].text
+    said = judge(CLAIMS[3], PAPER, PAPER).text
+    assert "The authors': 0.001 wins 84 % of pairs of runs, permutation p = 0.026." in said
 
 
 def test_the_permutation_test_counts_splits() -> None:

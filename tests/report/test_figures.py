@@ -12,9 +12,11 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from gailbench.paper import published_runs
-from gailbench.report import figures
+from gailbench.paper import FIGURE_1A, FIGURE_1B
+from gailbench.paper.tables import published_runs
+from gailbench.report import _drawings, figures, findings_of
 from gailbench.report.load import load_curves, load_results
+from gailbench.report.styles import STYLES
 from gailbench.report.table import paper_table, run_scores
 from gailbench.report_formats import FIGURE_FORMATS
 
@@ -40,7 +42,7 @@ def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
         write_run(trajectories=4, seed=seed, returns=[20.0 + 40 * seed])
     write_run(trajectories=18, returns=[90.0])
     loaded = load_results(results)
-    figure = figures.figure1a(paper_table(loaded, baselines), run_scores(loaded, baselines))
+    figure = figures.scores_figure(paper_table(loaded, baselines), run_scores(loaded, baselines), FIGURE_1A)
     titles = [axes.get_title() for axes in figure.axes]
     assert [title.removesuffix(" (paper)") for title in titles[:8]] == [
         *("cartpole", "acrobot", "mountaincar", "halfcheetah", "hopper", "walker", "ant", "humanoid")
@@ -76,7 +78,7 @@ def test_an_axis_of_scores_is_straight_above_0_and_logarithmic_below() -> None:
 def test_figure_1b_has_a_line_per_entropy_weight(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
     write_run(task="reacher", settings="entropy_weight-0.001", returns=[-10.0])
     loaded = load_results(results)
-    figure = figures.figure1b(paper_table(loaded, baselines), run_scores(loaded, baselines))
+    figure = figures.weights_figure(paper_table(loaded, baselines), run_scores(loaded, baselines), FIGURE_1B)
     assert _labels(figure, 0) == {
         *("BC, paper", "GAIL λ = 0, paper", "GAIL λ = 0.001, paper", "GAIL λ = 0.01, paper"),
         "GAIL λ = 0.001",
@@ -169,6 +171,40 @@ def test_drawing_leaves_the_users_matplotlib_settings_alone(
 
 
 def test_an_algorithm_has_one_color() -> None:
-    assert figures.STYLES["GAIL"] == figures.STYLES["GAIL λ = 0"]
-    colors = [color for name, (color, _) in figures.STYLES.items() if name != "GAIL λ = 0"]
+    assert STYLES["GAIL"] == STYLES["GAIL λ = 0"]
+    colors = [color for name, (color, _) in STYLES.items() if name != "GAIL λ = 0"]
     assert len(set(colors)) == len(colors)
+
+
+def test_other_runs_have_figures_beside_the_tables_runs_of_the_same_algorithm(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for trajectories in (4, 11):
+        write_run(trajectories=trajectories, iterations_of_curve=10)
+    write_run(algorithm="fem", trajectories=11)
+    write_run(settings="gail.learning_rate-0.003,iterations-100", iterations=100, returns=[90.0], iterations_of_curve=4)
+    write_run(task="reacher", trajectories=4)
+    findings = findings_of(results, baselines=baselines)
+    own = "GAIL, gail.learning_rate-0.003, iterations-100"
+    drawn = {name: getattr(figures, draw)(*arguments) for name, draw, *arguments in _drawings(findings)}
+    assert {name for name in drawn if name.startswith("other_")} == {
+        *("other_scores", "other_curves_walker", "other_strips_walker")
+    }
+    scores = drawn["other_scores"]
+    assert _labels(scores, 0) == {"GAIL", "GAIL, paper", own}
+    curves = drawn["other_curves_walker"]
+    assert curves.axes[0].get_title() == "11 traj."
+    assert curves.axes[1].get_title() == ""  # no column of other sizes
+    assert _labels(curves, 0) == {"GAIL", own}
+    ends = {str(line.get_label()): np.asarray(line.get_xdata())[-1] for line in curves.axes[0].get_lines()}
+    assert (ends["GAIL"], ends[own]) == (0.2, 0.2)  # millions of steps: as far as the other run goes
+    (legend,) = drawn["other_strips_walker"].legends
+    assert [" ".join(text.get_text().split()) for text in legend.get_texts()] == ["GAIL", own]
+    assert _labels(drawn["curves_walker"], 1) == {"GAIL", "FEM"}  # the table's figure is the table's alone
+
+
+def test_no_task_that_nobody_ran_has_a_figure_of_other_runs(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run()
+    assert not [name for name, *_ in _drawings(findings_of(results, baselines=baselines)) if name.startswith("other_")]

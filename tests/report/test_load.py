@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gailbench.report.load import load_curves, load_expert_curves, load_results
+from gailbench.tasks import TASKS
 
 WriteRun = Callable[..., Path]
 
@@ -167,7 +168,7 @@ def test_an_experts_long_episodes_are_shown_over_the_tasks_horizon(results: Path
     (results / "experts").mkdir()
     rows = "1,50,22,22\n2,100,883,883\n"
     (results / "experts" / "cartpole.csv").write_text(f"iteration,steps,return_mean,length_mean\n{rows}")
-    curves, remarks = load_expert_curves(results)
+    curves, remarks = load_expert_curves(results, TASKS)
     assert list(curves["cartpole"]["return_mean"]) == [22, 200]
     assert list(curves["cartpole"].columns) == ["iteration", "steps", "return_mean"]
     assert remarks == []

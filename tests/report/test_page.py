@@ -292,12 +292,28 @@ def test_hovering_a_cell_shows_what_it_holds(opened: Any) -> None:
 
 def test_task_and_quantity_choose_the_charts(opened: Any) -> None:
     _press(opened, "#task-choice option[value='walker']")
-    assert len(_all(opened, "#strips figure")) == 4
+    strips = [caption.text for caption in _all(opened, "#strips figcaption")]
+    drawn = ["11 trajectories", "11 trajectories, other runs"]
+    assert strips == ["4 trajectories", *drawn, "18 trajectories", "25 trajectories"]
     for name in ("jensen_shannon", "return_mean"):
         _press(opened, f"#quantity option[value='{name}']")
-        assert [caption.text for caption in _all(opened, "#curves figcaption")] == ["11 trajectories"]
+        assert [caption.text for caption in _all(opened, "#curves figcaption")] == drawn
     assert len(_all(opened, "#figure1 figure")) == 9
     assert len(_all(opened, "#expert-curves figure")) == 1
+
+
+def test_other_runs_are_drawn_beside_the_tables_and_open_like_cells(opened: Any) -> None:
+    assert [caption.text for caption in _all(opened, "#other-scores figcaption")] == ["walker"]
+    legend = opened.find_element("id", "others-legend").text
+    assert "GAIL, iterations-100" in legend
+    assert "FEM" not in legend
+    _press(opened, "#others .open-cell")
+    assert opened.find_element("id", "details-title").text == "walker, GAIL, iterations-100, 11 trajectories"
+    assert "no verdict" in opened.find_element("id", "details-body").text
+    assert "True return while learning, a line per seed" in [
+        caption.text for caption in _all(opened, "#details figcaption")
+    ]
+    _press(opened, "#close")
 
 
 @pytest.mark.parametrize("width", [1400, 390])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gailbench.paper import CELL, pooled_runs, published_results, published_runs, unpublished_results
+from gailbench.paper.tables import CELL, pooled_runs, published_results, published_runs, unpublished_results
 from gailbench.report import findings_of
 from gailbench.report.failures import failed, failure_counts, failures_text
 from gailbench.report.markdown import table_markdown

@@ -49,7 +49,10 @@ def test_the_same_results_give_the_same_bytes(
         *("table.json", "table.tex", "report.html"),
         *(
             f"{name}.{suffix}"
-            for name in ("figure1a", "figure1b", "across_seeds", "curves_walker", "strips_walker")
+            for name in (
+                *("figure1a", "figure1b", "across_seeds", "curves_walker", "strips_walker"),
+                *("other_scores", "other_curves_walker", "other_strips_walker"),
+            )
             for suffix in FIGURE_FORMATS
         ),
     }

@@ -221,50 +221,91 @@ function marksOf(cell, x) {
 }
 const levelsOf = (task) => [data.tasks[task].random, data.tasks[task].expert];
 
+// Scores by size of a task's cells, the paper's hollow beside ours.
+function scoresChart(task, cells) {
+  const sizes = [...new Set(cells.map((cell) => cell.trajectories))].sort((a, b) => a - b);
+  const methods = [...new Set(cells.map((cell) => cell.method))];
+  const step = 0.018 * (sizes.at(-1) - sizes[0] || 1);
+  const series = [], ours = cells.some((cell) => cell.runs.length && cell.score !== null);
+  let lowest = 0;
+  methods.forEach((method, i) => {
+    const color = data.styles[method];
+    const mine = cells.filter((cell) => cell.method === method);
+    mine.sort((a, b) => a.trajectories - b.trajectories);
+    const right = step * (i + (ours ? 1 : (1 - methods.length) / 2));
+    const paper = mine.map((c) => [c.trajectories + right, c.paper_score]);
+    series.unshift({ points: paper, color, pale: true, dots: "hollow" });
+    const place = (c) => c.trajectories - step * (methods.length - i);
+    const band = mine.filter((c) => c.runs.length > 1 && c.score !== null).map((c) => {
+      const scores = c.runs.map((run) => run.score);
+      return [place(c), Math.min(...scores), Math.max(...scores)];
+    });
+    const points = mine.map((c) => [place(c), c.score]);
+    series.push({ points, color, dots: "solid", band, bars: true });
+    const lows = mine.flatMap((c) => [c.score, c.paper_score]).filter((v) => v !== null);
+    lowest = Math.min(lowest, ...band.map(([, low]) => low), ...lows);
+  });
+  const labels = sizes.map((size) => [size, String(size)]);
+  const edge = step * (methods.length + 1.5);
+  return chart(ours ? task : `${task} (the paper's alone)`, {
+    series, levels: [0, 1], scores: true, pale: !ours,
+    x: [sizes[0] - edge, sizes.at(-1) + edge], y: [1.3 * lowest - 0.12, 1.25],
+    xLabels: labels, xTitle: "trajectories", height: 190,
+  });
+}
+const tasksOf = (cells) => [...new Set(cells.map((cell) => cell.task))];
+const namesOf = (cells) => {
+  const names = new Set(cells.map((cell) => cell.method));
+  return Object.keys(data.styles).filter((name) => names.has(name));
+};
+const SCORES_LEGEND = [["the paper's", null, "hollow"], ENDS];
+
 // The paper's Figure 1.
 function drawScores() {
-  legend("methods", [
-    ...methodsOf(Object.keys(data.styles), "solid"), ["the paper's", null, "hollow"], ENDS,
-  ]);
-  for (const task of Object.keys(data.tasks)) {
-    const cells = data.cells.filter((cell) => cell.task === task);
-    const sizes = [...new Set(cells.map((cell) => cell.trajectories))].sort((a, b) => a - b);
-    const methods = [...new Set(cells.map((cell) => cell.method))];
-    const step = 0.018 * (sizes.at(-1) - sizes[0] || 1);
-    const series = [], ours = cells.some((cell) => cell.runs.length && cell.score !== null);
-    let lowest = 0;
-    methods.forEach((method, i) => {
-      const color = data.styles[method];
-      const mine = cells.filter((cell) => cell.method === method);
-      mine.sort((a, b) => a.trajectories - b.trajectories);
-      const right = step * (i + (ours ? 1 : (1 - methods.length) / 2));
-      const paper = mine.map((c) => [c.trajectories + right, c.paper_score]);
-      series.unshift({ points: paper, color, pale: true, dots: "hollow" });
-      const place = (c) => c.trajectories - step * (methods.length - i);
-      const band = mine.filter((c) => c.runs.length > 1 && c.score !== null).map((c) => {
-        const scores = c.runs.map((run) => run.score);
-        return [place(c), Math.min(...scores), Math.max(...scores)];
-      });
-      const points = mine.map((c) => [place(c), c.score]);
-      series.push({ points, color, dots: "solid", band, bars: true });
-      const lows = mine.flatMap((c) => [c.score, c.paper_score]).filter((v) => v !== null);
-      lowest = Math.min(lowest, ...band.map(([, low]) => low), ...lows);
-    });
-    const labels = sizes.map((size) => [size, String(size)]);
-    const edge = step * (methods.length + 1.5);
-    $("figure1").append(chart(ours ? task : `${task} (the paper's alone)`, {
-      series, levels: [0, 1], scores: true, pale: !ours,
-      x: [sizes[0] - edge, sizes.at(-1) + edge], y: [1.3 * lowest - 0.12, 1.25],
-      xLabels: labels, xTitle: "trajectories", height: 190,
-    }));
+  const cells = data.cells.filter((cell) => !cell.aside);
+  legend("methods", [...methodsOf(namesOf(cells), "solid"), ...SCORES_LEGEND]);
+  for (const task of tasksOf(cells)) {
+    $("figure1").append(scoresChart(task, cells.filter((cell) => cell.task === task)));
   }
 }
 
-// One task: every trajectory, and curves.
+// Runs that are not the paper's experiment, beside the table's of the same task and algorithm.
+function drawOthers() {
+  const others = data.cells.filter((cell) => cell.aside);
+  const like = (a, b) => a.task === b.task && a.algorithm === b.algorithm;
+  const cells = data.cells.filter((cell) => others.some((other) => like(cell, other)));
+  const scored = tasksOf(others.filter((cell) => cell.score !== null));
+  const shown = cells.filter((cell) => scored.includes(cell.task));
+  if (!scored.length) return;
+  legend("others-legend", [...methodsOf(namesOf(shown), "solid"), ...SCORES_LEGEND]);
+  for (const task of scored) {
+    $("other-scores").append(scoresChart(task, shown.filter((cell) => cell.task === task)));
+  }
+}
+
+// One task: every trajectory, and curves. Runs that are not the paper's experiment have charts of
+// their own, beside the table's of the same algorithm.
+function chartsOfTask(cells) {
+  const sizes = [...new Set(cells.map((cell) => cell.trajectories))].sort((a, b) => a - b);
+  return sizes.flatMap((size) => {
+    const here = cells.filter((cell) => cell.trajectories === size);
+    const aside = here.filter((cell) => cell.aside), table = here.filter((cell) => !cell.aside);
+    const like = table.filter((cell) => aside.some((own) => own.algorithm === cell.algorithm));
+    const title = trajectories(size);
+    return [
+      { title, shown: table, aside },
+      { title: table.length ? `${title}, other runs` : title, shown: [...like, ...aside], aside },
+    ].filter(({ shown }, i) => (i === 0 ? table.length : aside.length));
+  });
+}
+// The table's curves end where the others beside them do.
+function lastStep(cells) {
+  const ends = cells.flatMap((cell) => cell.runs.map((run) => run.curve?.steps.at(-1) ?? 0));
+  return Math.max(...ends, 0) || Infinity;
+}
 function drawTask() {
   const task = $("task-choice").value, quantity = $("quantity").value;
   const cells = data.cells.filter((cell) => cell.task === task);
-  const sizes = [...new Set(cells.map((cell) => cell.trajectories))].sort((a, b) => a - b);
   const all = [
     ...levelsOf(task).filter((v) => v !== null),
     ...cells.flatMap((cell) => [...cell.runs.flatMap((run) => run.returns), ...cell.paper_runs]),
@@ -274,28 +315,28 @@ function drawTask() {
   $("strips").replaceChildren();
   $("curves").replaceChildren();
   const drawn = new Set();
-  for (const size of sizes) {
-    const here = cells.filter((cell) => cell.trajectories === size);
-    const short = (name) => name.replace("GAIL λ = ", "λ ").replace(" (unpublished)", "*");
-    $("strips").append(chart(trajectories(size), {
-      marks: here.flatMap((cell, i) => marksOf(cell, i)), levels: levelsOf(task), height: 210,
-      x: [-0.5, here.length - 0.45], y: [lowest - pad, highest + pad],
-      xLabels: here.map((cell, i) => [i, short(cell.method)]),
+  for (const { title, shown, aside } of chartsOfTask(cells)) {
+    const fits = (name) => name.length * 5.5 < 240 / shown.length;
+    $("strips").append(chart(title, {
+      marks: shown.flatMap((cell, i) => marksOf(cell, i)), levels: levelsOf(task), height: 210,
+      x: [-0.5, shown.length - 0.45], y: [lowest - pad, highest + pad],
+      xLabels: shown.map((cell, i) => [i, fits(cell.short) ? cell.short : ""]),
     }));
-    const series = here.flatMap((cell) => {
+    const last = shown.some((cell) => cell.aside) ? lastStep(aside) : Infinity;
+    const series = shown.flatMap((cell) => {
       const curves = cell.runs.map((run) => run.curve);
       const found = curveSeries(curves, quantity, data.styles[cell.method]);
       if (found.length) drawn.add(cell.method);
-      return found;
+      const before = ([step]) => step <= last;
+      return found.map(({ points, band, ...look }) => {
+        return { points: points.filter(before), band: band.filter(before), ...look };
+      });
     });
     const levels = quantity === "return_mean" ? levelsOf(task) : [];
-    if (series.length) {
-      $("curves").append(chart(trajectories(size), { series, levels, xTitle: STEPS }));
-    }
+    if (series.length) $("curves").append(chart(title, { series, levels, xTitle: STEPS }));
   }
-  const methods = [...new Set(cells.map((cell) => cell.method))];
   legend("strips-legend", [
-    ...methodsOf(methods, "solid"), ["the paper's runs", null, "hollow"], ENDS,
+    ...methodsOf(namesOf(cells), "solid"), ["the paper's runs", null, "hollow"], ENDS,
   ]);
   legend("curves-legend", [
     ...methodsOf([...drawn], "line"), ...(quantity === "return_mean" && drawn.size ? [ENDS] : []),
@@ -352,4 +393,5 @@ $("task-choice").addEventListener("change", drawTask);
 $("quantity").addEventListener("change", drawTask);
 drawTask();
 if ($("iqm")) drawSeeds();
+if ($("other-scores")) drawOthers();
 if ($("expert-curves")) drawExperts();

@@ -3,6 +3,8 @@
 const byNumber = new Map(data.cells.map((cell) => [cell.number, cell]));
 let shownCell = null;
 
+const verdictOf = (cell) =>
+  cell.seeds && !cell.verdict ? "no verdict" : data.words[cell.verdict];
 function summaryOf(cell) {
   const [difference, low, high] = cell.difference;
   const each = cell.seeds ? Math.round(cell.episodes / cell.seeds) : 0;
@@ -61,10 +63,7 @@ function chartsOf(cell) {
     const levels = returns ? levelsOf(cell.task) : [];
     charts.append(chart(title, { series, levels, xTitle: STEPS, height: 190 }));
   }
-  if (cell.algorithm === "bc") {
-    const text = "Behavioral cloning takes no environment steps, so it has no curve of returns.";
-    charts.append(element("p", { class: "small" }, text));
-  }
+  if (cell.no_curve) charts.append(element("p", { class: "small" }, cell.no_curve));
   return charts;
 }
 function commandOf(cell) {
@@ -87,7 +86,7 @@ function show(number) {
   const size = trajectories(cell.trajectories);
   $("details-title").textContent = `${cell.task}, ${cell.method}, ${size}`;
   const body = $("details-body");
-  const verdict = cell.seeds ? data.words[cell.verdict] || "" : "no runs";
+  const verdict = verdictOf(cell);
   body.replaceChildren(element("div", { class: `verdict v-${cell.verdict || "no-runs"}` },
     element("p", {}, element("b", {}, verdict), cell.seeds ? `: ${cell.reason}.` : ""),
     ...summaryOf(cell).map((text) => element("p", { class: "small" }, text))));
@@ -95,7 +94,8 @@ function show(number) {
     body.append(element("p", { class: "legend small", id: "details-legend" }));
     body.append(chartsOf(cell), runsTable(cell));
     legend("details-legend", [
-      ...methodsOf([cell.method], "solid"), ["the paper's runs", null, "hollow"], ENDS,
+      ...methodsOf([cell.method], "solid"),
+      ...(cell.paper_runs.length ? [["the paper's runs", null, "hollow"]] : []), ENDS,
     ]);
   }
   if (cell.command) body.append(...commandOf(cell));
@@ -117,7 +117,7 @@ function step(by) {
 
 function hover(button, cell) {
   const tip = $("tip");
-  const verdict = cell.seeds ? data.words[cell.verdict] || "not in the paper" : "no runs";
+  const verdict = verdictOf(cell);
   tip.replaceChildren(
     element("b", {}, `${cell.task}, ${cell.method}, ${cell.trajectories}: ${verdict}`),
     ...summaryOf(cell).map((text) => element("div", {}, text)),
@@ -140,7 +140,8 @@ function move(event, button) {
   if (!(event.key in keys)) return;
   const [down, right] = keys[event.key];
   const row = button.closest("tr");
-  const rows = [...document.querySelectorAll(".cells tbody tr")].filter(isSeen);
+  const withCells = (r) => isSeen(r) && r.querySelector(".open-cell");
+  const rows = [...document.querySelectorAll("tbody tr")].filter(withCells);
   const inRow = (r) => [...r.querySelectorAll(".open-cell")].filter(isSeen);
   const column = inRow(row).indexOf(button);
   const target = rows[rows.indexOf(row) + down];
