@@ -157,6 +157,19 @@ def test_what_may_not_be_read_is_named_and_left_alone(bits: int, place: str, res
     assert files_under(results) == before
 
 
+def test_experts_that_may_not_be_read_or_are_pipes_do_not_stop_the_report(results: Path) -> None:
+    (results / "experts").mkdir()
+    (results / "experts" / "cartpole.csv").write_text("iteration,steps,return_mean\n1,100,20\n")
+    os.mkfifo(results / "experts" / "own.json")
+    report = ("report", "--results", results, "--format", "csv")
+    assert call(*report).code == 0
+    with mode(results / "experts", 0o000):
+        done = call(*report)
+    assert done.code == 0, done.err
+    assert "the cartpole expert's learning curve is not shown" in done.err
+    assert "Permission denied" in done.err
+
+
 @pytest.mark.parametrize("place", ["demos", "demos/cartpole.npz"])
 def test_demonstrations_that_may_not_be_read_are_named(place: str, results: Path) -> None:
     before = files_under(results)

@@ -260,11 +260,11 @@ def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[s
     curves, remarks = {}, []
     for task in tasks:
         path = results / "experts" / f"{task}.csv"
-        if not path.exists():
-            continue
         try:
+            if not path.exists():
+                continue
             curve = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3])
-        except Damaged as damage:
+        except (Damaged, OSError) as damage:
             remarks.append(f"the {task} expert's learning curve is not shown: {damage}")
             continue
         curve = curve.dropna()

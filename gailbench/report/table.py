@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from gailbench.algorithms import CONSTANT, registry
 from gailbench.paper import ALGORITHMS
 from gailbench.paper.tables import published_baselines, published_results, published_runs, unpublished_results
+from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.files import read_regular
 from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
 from gailbench.report.load import CELL, Results, subset, unpublished_weights
 from gailbench.runs.spec import DEFAULTS, PAPER
@@ -63,9 +65,9 @@ def own_baselines(results: Path, known: pd.DataFrame) -> pd.DataFrame:
     found = {}
     for path in sorted((results / "experts").glob("*.json")):
         try:
-            card = json.loads(path.read_bytes())
+            card = json.loads(read_regular(path))
             means = [float(card["random"]["mean"]), float(card["stochastic_mean"])]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (GailbenchError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # a card of the paper's tasks has no random policy of its own
         if path.stem not in known.index and all(map(math.isfinite, means)):
             found[path.stem] = means
