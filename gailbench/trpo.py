@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gailbench.networks import MLP, Activation, Standardizer, assign, flatten, objective_gradient
 from gailbench.plumbing.state import State, join, part
+from gailbench.plumbing.typed import Count, CountOrZero, NotNegative, Positive, PositiveShare, Share
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
 
@@ -41,15 +42,15 @@ class TrustRegion:
         smallest_gradient: No step is taken if the largest entry of the gradient is below this.
     """
 
-    limit: float = 0.01
-    iterations: int = 10
-    tolerance: float = 1e-5
-    damping: float = 0.1
-    subsample: float = 0.1
-    halvings: int = 10
-    accept: float = 0.1
-    wall: float = 2.0
-    smallest_gradient: float = 1e-6
+    limit: Positive = 0.01
+    iterations: Count = 10
+    tolerance: NotNegative = 1e-5
+    damping: NotNegative = 0.1
+    subsample: PositiveShare = 0.1
+    halvings: CountOrZero = 10
+    accept: Share = 0.1
+    wall: Positive = 2.0
+    smallest_gradient: NotNegative = 1e-6
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from gailbench.demonstrations import Pairs
 from gailbench.networks import Adam, objective_gradient
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.streams import pack, unpack
+from gailbench.plumbing.typed import Count, Positive, PositiveShare
 from gailbench.policy import Policy
 
 
@@ -33,10 +34,10 @@ class BcSettings:
         hidden: Widths of the hidden layers.
     """
 
-    learning_rate: float = 1e-3
-    batch: int = 128
-    training_fraction: float = 0.7
-    hidden: tuple[int, ...] = (100, 100)
+    learning_rate: Positive = 1e-3
+    batch: Count = 128
+    training_fraction: PositiveShare = 0.7
+    hidden: tuple[Count, ...] = (100, 100)
 
 
 class BehavioralCloning:

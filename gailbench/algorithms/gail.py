@@ -28,6 +28,7 @@ from gailbench.demonstrations import Pairs
 from gailbench.networks import MLP, Adam, Standardizer, assign, flatten, objective_gradient
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.streams import pack, unpack
+from gailbench.plumbing.typed import Count, NotNegative, Positive
 from gailbench.sampling import Batch
 from gailbench.tasks import RewardSign
 
@@ -42,9 +43,9 @@ class GailSettings:
         hidden: Widths of the hidden layers.
     """
 
-    learning_rate: float = 0.01
-    discriminator_entropy: float = 0.001
-    hidden: tuple[int, ...] = (100, 100)
+    learning_rate: Positive = 0.01
+    discriminator_entropy: NotNegative = 0.001
+    hidden: tuple[Count, ...] = (100, 100)
 
 
 class Gail:

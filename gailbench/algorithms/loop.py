@@ -16,6 +16,7 @@ from gailbench.algorithms.reward import Reward
 from gailbench.networks import Activation
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.streams import pack, stream, unpack
+from gailbench.plumbing.typed import Count, NotNegative, Share
 from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
 from gailbench.tasks import Task
@@ -47,10 +48,10 @@ class LoopSettings:
     """
 
     batch: int
-    entropy_weight: float = 0.0
-    gamma: float = 0.995
-    gae_lambda: float = 0.97
-    hidden: tuple[int, ...] = (100, 100)
+    entropy_weight: NotNegative = 0.0
+    gamma: Share = 0.995
+    gae_lambda: Share = 0.97
+    hidden: tuple[Count, ...] = (100, 100)
     activation: Activation = "tanh"
     policy_region: TrustRegion = field(default_factory=TrustRegion)
     value_region: TrustRegion = field(default_factory=TrustRegion)

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.networks import Activation
 from gailbench.plumbing.errors import GailbenchError, nearest
-from gailbench.plumbing.typed import typed
+from gailbench.plumbing.typed import Count, CountOrZero, Positive, Share, typed
 from gailbench.tasks import Task
 from gailbench.trpo import TrustRegion
 
@@ -44,17 +44,17 @@ class Recipe:
         reason: Why the recipe differs from the defaults.
     """
 
-    iterations: int
-    batch: int
-    horizon: int
-    gae_lambda: float = 0.97
-    hidden: tuple[int, ...] = (64, 64)
+    iterations: Count
+    batch: Count
+    horizon: Count
+    gae_lambda: Share = 0.97
+    hidden: tuple[Count, ...] = (64, 64)
     activation: Activation = "tanh"
-    seed: int = 0
+    seed: CountOrZero = 0
     level: float | None = None
-    trust_region: float = TrustRegion.limit
+    trust_region: Positive = TrustRegion.limit
     start: str | None = None
-    held: int = 0
+    held: CountOrZero = 0
     reason: str = ""
 
     def loop_settings(self) -> LoopSettings:
@@ -108,24 +108,13 @@ def changed(recipe: Recipe, given: Iterable[tuple[str, Any]], where: str) -> Rec
     Raises:
         GailbenchError: A setting is unknown, or its value is not allowed.
     """
-    kinds = get_type_hints(Recipe)
+    kinds = get_type_hints(Recipe, include_extras=True)
     changes: dict[str, Any] = {}
     for name, value in given:
         if name not in SETTINGS:
             raise GailbenchError(f"{where} has '{name}'{nearest(name, SETTINGS)}")
         changes[name] = typed(f"{where}: {name}", kinds[name], value)
-    new = replace(recipe, **changes)
-    if least := [name for name in ("iterations", "batch", "horizon") if getattr(new, name) < 1]:
-        raise GailbenchError(f"{where}: {least[0]} is {getattr(new, least[0])}; it must be at least 1")
-    if not new.hidden or min(new.hidden) < 1:
-        raise GailbenchError(f"{where}: hidden is {new.hidden}; it must be widths of at least 1")
-    if not 0 <= new.gae_lambda <= 1:
-        raise GailbenchError(f"{where}: gae_lambda is {new.gae_lambda}; it must be from 0 to 1")
-    if not new.trust_region > 0:
-        raise GailbenchError(f"{where}: trust_region is {new.trust_region}; it must be above 0")
-    if negative := [name for name in ("seed", "held") if getattr(new, name) < 0]:
-        raise GailbenchError(f"{where}: {negative[0]} is {getattr(new, negative[0])}; it must be at least 0")
-    return new
+    return replace(recipe, **changes)
 
 
 def _classic(task_horizon: int = 200, **changes: Any) -> Recipe:

@@ -5,9 +5,40 @@ from __future__ import annotations
 import ast
 import types
 import typing
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from gailbench.plumbing.errors import GailbenchError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have, as metadata of its type.
+
+    Attributes:
+        least: The least one.
+        most: The largest one.
+        inclusive: Whether `least` itself is one of them.
+    """
+
+    least: float
+    most: float = float("inf")
+    inclusive: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        return (self.least <= value if self.inclusive else self.least < value) and value <= self.most
+
+    def __str__(self) -> str:
+        lower = f"at least {self.least:g}" if self.inclusive else f"above {self.least:g}"
+        return lower if self.most == float("inf") else f"{lower} and at most {self.most:g}"
+
+
+Positive = Annotated[float, Range(0, inclusive=False)]
+NotNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+PositiveShare = Annotated[float, Range(0, 1, inclusive=False)]
+Count = Annotated[int, Range(1)]
+CountOrZero = Annotated[int, Range(0)]
 
 
 def from_text(text: str) -> Any:
@@ -23,9 +54,14 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     converted.
 
     Raises:
-        GailbenchError: The value has another type, or is not finite.
+        GailbenchError: The value has another type, is not finite, or is outside the type's range.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        value = typed(name, arguments[0], value)
+        if value not in arguments[1]:
+            raise GailbenchError(f"{name} is {value!r}; it must be {arguments[1]}")
+        return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None

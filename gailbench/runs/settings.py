@@ -118,5 +118,5 @@ def _kind(algorithm: Algorithm, name: str) -> Any:
     prefix, *path = name.split(".")
     kind: Any = _classes(algorithm)[prefix]
     for part in path:
-        kind = typing.get_type_hints(kind)[part]
+        kind = typing.get_type_hints(kind, include_extras=True)[part]
     return kind
