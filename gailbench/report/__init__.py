@@ -1,7 +1,7 @@
 """The report: our results beside the paper's, as a pure function of the stored evaluation returns.
 
-load.py reads run folders into tidy frames; table.py, verdicts.py, claims.py, across_seeds.py and controls.py compute
-what findings.py gathers; markdown.py, latex.py, data.py, figures.py and page.py write it down.
+load.py reads run folders into tidy data frames. table.py, verdicts.py, claims.py, across_seeds.py and controls.py
+compute results, and findings.py collects them. markdown.py, latex.py, data.py, figures.py and page.py write them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gailbench.report_formats import FIGURE_FORMATS, FORMATS
 from gailbench.tasks import TASKS, Task
 
 Drawing = tuple[Any, ...]
-MANY_FIGURES, MOST_WORKERS = 8, 4  # below that, starting processes costs more than it saves
+MANY_FIGURES, MOST_WORKERS = 8, 4  # for fewer figures, starting processes costs more than it saves
 FIGURES = ("figure1?", "curves_*", "strips_*", "experts", "across_seeds", "other_*")
 OTHER_NOTE = "What has no settings in its name is the table's, shown as far as the other runs go."
 _OPTIONAL_FILES = (
@@ -46,13 +46,13 @@ _OPTIONAL_FILES = (
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """A written report.
 
     Attributes:
         files: The written files, tables first.
         markdown: The text of table.md.
-        remarks: What a reader has to know about the results: one line each.
-        findings: What it says.
+        remarks: Remarks about the results for the reader, one line each.
+        findings: The content of the report.
     """
 
     files: list[Path]
@@ -68,13 +68,13 @@ def findings_of(
     tasks: Mapping[str, Task] = TASKS,
     algorithms: Sequence[str] = ALGORITHMS,
 ) -> Findings:
-    """Return what there is to say about the runs under `results`/runs.
+    """Return the findings about the runs under `results`/runs.
 
     Args:
-        added: CSV files with someone else's methods.
-        baselines: Indexed by task: random_mean, expert_mean. By default our own measured ones.
-        tasks: The tasks of the grid, by name; the paper's by default.
-        algorithms: Its algorithms; the paper's by default.
+        added: CSV files with returns of other methods.
+        baselines: Returns random_mean and expert_mean, indexed by task. By default those that we measured.
+        tasks: The tasks of the table, by name; the paper's by default.
+        algorithms: The algorithms of the table; the paper's by default.
 
     Raises:
         GailbenchError: An added file cannot be used.
@@ -96,9 +96,9 @@ def write_report(
     """Write tables, page and figures of the runs under `results`/runs to `out`.
 
     Args:
-        formats: Which of FORMATS; FIGURE_FORMATS are the figures.
-        baselines: As for `findings_of`.
-        added: As for `findings_of`.
+        formats: Formats to write, from FORMATS. FIGURE_FORMATS are the formats of figures.
+        baselines: As in `findings_of`.
+        added: As in `findings_of`.
 
     Raises:
         GailbenchError: `out` cannot be written, or an added file cannot be used.
@@ -141,10 +141,11 @@ def write_report(
 
 
 def write_results_readme(report: Report, results: Path) -> Path | None:
-    """Write `results`/README.md, which shows the report; None if somebody else's README is there.
+    """Write `results`/README.md, which shows the report, and return its path. Return None if there is a README that
+    gailbench did not write.
 
     Raises:
-        GailbenchError: It cannot be written.
+        GailbenchError: The README cannot be written.
     """
     path = results / "README.md"
     try:
@@ -158,7 +159,7 @@ def write_results_readme(report: Report, results: Path) -> Path | None:
 
 
 def fill_readme(path: Path, findings: Findings, results: Path) -> None:
-    """Write the answer, the claims and the normalized scores into the marked block of another README.
+    """Write the headline, the claims and the normalized scores into the marked block of another README.
 
     Raises:
         GailbenchError: The file cannot be read or written, or lacks the marks.
@@ -167,7 +168,7 @@ def fill_readme(path: Path, findings: Findings, results: Path) -> None:
 
 
 def _figures(findings: Findings, suffixes: Sequence[str]) -> dict[str, str | bytes]:
-    """Return the figures' files by name; many figures are drawn side by side where processes can be forked."""
+    """Return the files of the figures, by name. Many figures are drawn in parallel if processes can be forked."""
     drawings = list(_drawings(findings))
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     if sys.platform == "linux" and workers > 1 and len(drawings) >= MANY_FIGURES:
@@ -193,7 +194,7 @@ def _drawings(findings: Findings) -> Iterator[Drawing]:
     """Return every figure as its name, the function that draws it, and the function's arguments."""
     table, scores = findings.table, findings.scores
     shown = [task for task in findings.shown_tasks() if task in findings.tasks]
-    for task in shown:  # the long ones first
+    for task in shown:  # the slow ones first
         yield from _of_task(task, table, scores, findings.curves, findings)
     if shown:
         yield "figure1a", "scores_figure", table, scores, FIGURE_1A, findings.styles
@@ -223,7 +224,7 @@ def _of_task(
 
 
 def _of_others(task: str, table: pd.DataFrame, scores: pd.DataFrame, findings: Findings) -> Iterator[Drawing]:
-    """The same of the other runs: at their sizes, and as far as their learning went."""
+    """Return the drawings of the other runs of a task: at their sizes, and up to their last iterations."""
     own = findings.other_scores[findings.other_scores["task"] == task]
     curves = findings.curves[findings.curves["run"].isin(scores["run"])]
     if len(own):
@@ -241,5 +242,5 @@ def _of_others(task: str, table: pd.DataFrame, scores: pd.DataFrame, findings: F
 
 
 def file_name(task: str) -> str:
-    """A task's name as part of a file's: a slash would name a folder."""
+    """Return a task's name for use in a file name: slashes are replaced."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", task)

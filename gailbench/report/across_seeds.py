@@ -1,9 +1,9 @@
 """Statistics over training runs and tasks: interquartile means, probabilities of improvement, performance profiles.
 
-After Agarwal et al. (2021), with scipy. A score is a run's normalized mean. Sizes are compared by rank, since tasks
-have different ones. Tasks weigh the same however many runs they have: with n of them, each of a task's runs counts
-L / n times, L a common multiple. Intervals are percentiles of a bootstrap that draws runs anew within each task; a
-task with one run has nothing to draw from.
+The statistics follow Agarwal et al. (2021), with scipy. A score is a run's normalized mean. Sizes are compared by rank,
+since tasks have different sizes. Tasks have equal weight: if a task has n runs, each of them counts L / n times, where
+L is a common multiple of all n. Intervals are percentiles of a bootstrap that resamples runs within each task. A task
+with one run is the same in every resample.
 
 Legend: K tasks, each with n runs (the last axis; leading axes are bootstrap resamples).
 """
@@ -27,7 +27,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
 RANKS = ("smallest", "second", "third", "largest")
-THRESHOLDS = np.round(np.linspace(-0.2, 1.2, 57), 3)  # of the performance profiles
+THRESHOLDS = np.round(np.linspace(-0.2, 1.2, 57), 3)  # thresholds of the performance profiles
 SOME_SEEDS = "the interval is too narrow: tasks with one run add no spread to it"
 ONE_SEED = "no interval: every task has one run, which says nothing about other seeds"
 
@@ -36,7 +36,7 @@ Samples = Sequence[NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its interval; NaN bounds where there is none, and why."""
+    """A statistic with its interval. If there is no interval, bounds are NaN and the note says why."""
 
     value: float
     low: float
@@ -45,7 +45,8 @@ class Estimate:
 
 
 def rank(sizes: Sequence[int], trajectories: int) -> str | None:
-    """Return the rank of a size among a task's; of three sizes none is the third. None for other sizes."""
+    """Return the rank of a size among a task's sizes; None if it is not one of them. With three sizes there is no third
+    rank."""
     if trajectories not in sizes:
         return None
     position = sizes.index(trajectories)
@@ -53,20 +54,20 @@ def rank(sizes: Sequence[int], trajectories: int) -> str | None:
 
 
 def balanced(samples: Samples) -> NDArray[np.float64]:
-    """Return all tasks' runs side by side, (..., K * L), each task weighing the same."""
+    """Return the runs of all tasks in one array (..., K * L), in which tasks have equal weight."""
     length = math.lcm(*(sample.shape[-1] for sample in samples))
     return np.concatenate([np.repeat(s, length // s.shape[-1], axis=-1) for s in samples], axis=-1)
 
 
 def interquartile_mean(samples: Samples) -> NDArray[np.float64]:
-    """Mean of the middle half of the scores, (...)."""
+    """Return the mean of the middle half of the scores, (...)."""
     return np.asarray(stats.trim_mean(balanced(samples), 0.25, axis=-1))
 
 
 def probability_of_improvement(first: Samples, second: Samples) -> NDArray[np.float64]:
-    """P(a run of the first scores above one of the second), ties counting half, averaged over tasks, (...).
+    """Return P(a run of the first scores above a run of the second), averaged over tasks, (...). Ties count half.
 
-    Per task this is the Mann-Whitney statistic divided by the number of pairs.
+    For one task this is the Mann-Whitney statistic divided by the number of pairs.
     """
     wins = []
     for x, y in zip(first, second, strict=True):
@@ -76,16 +77,16 @@ def probability_of_improvement(first: Samples, second: Samples) -> NDArray[np.fl
 
 
 def share_above(samples: Samples, threshold: float) -> NDArray[np.float64]:
-    """Fraction of the scores above a threshold, (...): a point of the performance profile."""
+    """Return the fraction of scores above a threshold, (...): a point of the performance profile."""
     return (balanced(samples) > threshold).mean(axis=-1)
 
 
 def estimate(statistic: Callable[[list[Any]], NDArray[np.float64]], samples: Samples) -> Estimate:
-    """Return a statistic of several tasks' runs with its 95 % stratified bootstrap interval.
+    """Return a statistic of the runs of several tasks, with its 95 % stratified bootstrap interval.
 
     Args:
-        statistic: Takes arrays (..., n), one per sample, and returns (...).
-        samples: (n,) each; those of one run stay as they are in every resample.
+        statistic: Function of arrays (..., n), one per sample, that returns (...).
+        samples: Arrays (n,), one per task. An array with one run is the same in every resample.
     """
     value = float(statistic(list(samples)))
     several = [index for index, sample in enumerate(samples) if len(sample) > 1]
@@ -117,14 +118,14 @@ def estimate(statistic: Callable[[list[Any]], NDArray[np.float64]], samples: Sam
 
 @dataclass(frozen=True)
 class AcrossSeeds:
-    """The statistics as tidy frames.
+    """The statistics as tidy data frames.
 
     Attributes:
-        iqm: rank, method, tasks (names), runs, value, low, high, note.
-        proposed: Heading of the algorithm that the others are compared with.
-        improvement: rank, method (what the proposed one is compared with), tasks, value, low, high, note.
-        profiles: method, threshold, value: over all sizes.
-        remarks: What was left out.
+        iqm: Columns rank, method, tasks (names), runs, value, low, high, note.
+        proposed: Heading of the algorithm with which the others are compared.
+        improvement: Columns rank, method (with which the proposed one is compared), tasks, value, low, high, note.
+        profiles: Columns method, threshold, value; over all sizes.
+        remarks: What is left out.
     """
 
     iqm: pd.DataFrame
@@ -139,14 +140,14 @@ def across_seeds(
 ) -> AcrossSeeds:
     """Compute the statistics from `run_scores` of the runs in the table.
 
-    The algorithms are compared over the tasks that all of them have (of the paper's so without reacher, which FEM and
-    GTAL lack); another method over those of these tasks that it has.
+    The algorithms are compared over the tasks for which all of them have runs. So reacher is left out, which FEM and
+    GTAL lack. Another method is compared over those of these tasks for which it has runs.
 
     Args:
-        scores: `run_scores`.
+        scores: Result of `run_scores`.
         tasks: The tasks, whose sizes are ranked.
-        algorithms: Names, in the order of the table.
-        proposed: The one that every other is compared with.
+        algorithms: Names of algorithms, in the order of the table.
+        proposed: The algorithm with which every other is compared.
     """
     scores = scores[scores["normalized_mean"].notna() & (scores["entropy_weight"].fillna(0) == 0)]
     sizes = {name: task.sizes for name, task in tasks.items()}
@@ -157,7 +158,7 @@ def across_seeds(
     every = [*present, *sorted(set(scores["algorithm"]) - set(algorithms))]
 
     def common(size: str, *names: str) -> list[str]:
-        """Tasks with runs of all the present algorithms and of these."""
+        """Return the tasks with runs of all present algorithms and of `names`."""
         return [task for task in tasks if all((size, name, task) in runs for name in {*present, *names})]
 
     iqm, improvement, profiles = [], [], []

@@ -1,8 +1,8 @@
-"""Whether a claim (`gailbench.paper.claims`) holds on a table, fails, or is open.
+"""Judging whether a claim (`gailbench.paper.claims`) holds on a table, fails, or is open.
 
-A cell counts once it has the paper's number of training runs; a condition whose outcome no value of the missing cells
-could change is decided before they are there. Where two cells' runs overlap, a condition is on the runs: a permutation
-test decides it, and it is open where that cannot.
+A cell counts if it has the paper's number of training runs. A condition is decided as soon as no value of the missing
+cells could change its outcome. If the runs of two cells overlap, a permutation test between the runs decides the
+condition. If the test is not significant, the condition is open.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SMALLEST = 0.001  # p in words
 
 @dataclass(frozen=True)
 class Table:
-    """What claims are judged on: ours, or the paper's own.
+    """A table on which claims are judged: ours or the paper's.
 
     Attributes:
         scores: Normalized means of the cells that count.
-        runs: Normalized run means of the cells.
+        runs: Normalized means of the cells' runs.
     """
 
     scores: Scores
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim with its outcome on our table and on the paper's own, and the conditions that decide ours."""
+    """A claim with its outcome on our table and on the paper's, and the conditions that decide it on our table."""
 
     text: str
     ours: Status
@@ -53,18 +53,19 @@ class JudgedClaim:
 
     @property
     def missing(self) -> list[Cell]:
-        """The cells that an open claim waits for; one whose runs are there and not sure waits for none."""
+        """The missing cells that an open claim waits for. A claim that is open because its test is not significant
+        waits for none."""
         if self.ours != "open":
             return []
         cells = [cell for condition in self.deciding for cell in condition.cells if cell not in self.table.scores]
         return list(dict.fromkeys(cells))
 
     def evidence(self, condition: Condition | RunsBelow) -> str:
-        """Return a condition with the numbers that decide it."""
+        """Return a condition in words, with the numbers that decide it."""
         return f"{words(condition)} ({evidence(condition, self.table)})"
 
     def reasons(self, most: int = 3) -> str:
-        """Return what decides the claim in words, at most so many conditions or cells."""
+        """Return in words what decides the claim, with at most `most` conditions or cells."""
         if self.missing:
             names = [label(cell) for cell in self.missing]
             return f"waits for {plural(len(names), 'cell')}: {_some(names, most, ', ')}"
@@ -75,7 +76,7 @@ class JudgedClaim:
 
 
 def judge(claim: Claim, ours: Table, paper: Table) -> JudgedClaim:
-    """Return a claim with its outcome on either table. What overlaps is said with how sure the paper's runs are."""
+    """Return a claim with its outcome on both tables. For runs that overlap, the text gives the paper's p too."""
     sure = "".join(
         " (Runs of both overlap. The authors': "
         f"{how_sure(paper.runs[found.lower], paper.runs[found.higher], found.winner)}.)"
@@ -88,22 +89,22 @@ def judge(claim: Claim, ours: Table, paper: Table) -> JudgedClaim:
 
 
 def claim_status(claim: Claim, table: Table) -> Status:
-    """A claim fails with its first condition that does, and holds when all do."""
+    """Return the status of a claim. It fails if any condition fails, and holds if all conditions hold."""
     found = {status(condition, table) for condition in claim.conditions}
     return "fails" if "fails" in found else "open" if "open" in found else "holds"
 
 
 def deciding(claim: Claim, table: Table) -> list[Condition | RunsBelow]:
-    """Return the conditions that decide: those that fail; if none does those still open; else all."""
+    """Return the conditions that decide: those that fail; if none fails, those that are open; otherwise all."""
     outcome = claim_status(claim, table)
     return [condition for condition in claim.conditions if status(condition, table) == outcome]
 
 
 def status(condition: Condition | RunsBelow, table: Table) -> Status:
-    """Whether a condition holds.
+    """Return whether a condition holds, fails or is open.
 
-    Of one on scores the worst and the best that the missing cells could be are tried; the runs are not looked at. One
-    on runs holds or fails where the permutation test is sure of either direction.
+    For a condition on scores, the worst and the best values of the missing cells are tried. A condition on runs holds
+    or fails if the permutation test is significant in that direction.
     """
     scores, runs = table.scores, table.runs
     if isinstance(condition, RunsBelow):
@@ -121,8 +122,8 @@ def status(condition: Condition | RunsBelow, table: Table) -> Status:
 
 
 def evidence(condition: Condition | RunsBelow, table: Table) -> str:
-    """Return the cells' scores in the order of the text, "?" for a missing one; of many cells their number; of
-    overlapping runs the means and how sure the order is."""
+    """Return the scores of a condition's cells, in the order of its text and with "?" for a missing one. For many cells
+    return how many there are. For runs that overlap return their means and the result of the test."""
     cells, scores = condition.cells, table.scores
     if len(cells) > 2:
         return f"{sum(cell in scores for cell in cells)} of {len(cells)} cells there"
@@ -137,7 +138,7 @@ def _there(condition: RunsBelow, table: Table) -> bool:
 
 
 def how_sure(lower: NDArray[np.float64], higher: NDArray[np.float64], winner: str = "the second") -> str:
-    """Return in words the share of pairs of runs, one of each, that the second wins (ties count half), and the p of the
+    """Return in words in how many pairs of runs the second scores higher (ties count half), and the p of the
     permutation test."""
     p = permutation_p(lower, higher)
     wins = float(np.mean((higher[:, np.newaxis] > lower) + 0.5 * (higher[:, np.newaxis] == lower)))
@@ -146,29 +147,29 @@ def how_sure(lower: NDArray[np.float64], higher: NDArray[np.float64], winner: st
 
 
 def words(condition: Condition | RunsBelow) -> str:
-    """`walker BC 4 below walker GAIL 4`."""
+    """Return a condition in words: `walker BC 4 below walker GAIL 4`."""
     return condition.text.format(*map(label, condition.cells))
 
 
 def label(cell: Cell) -> str:
-    """`walker GAIL 4`."""
+    """Return a cell's name: `walker GAIL 4`."""
     task, algorithm, weight, trajectories = cell
     return f"{task} {method(task, algorithm, weight)} {trajectories}"
 
 
 def our_table(table: pd.DataFrame, scores: pd.DataFrame) -> Table:
-    """Return ours: normalized means of the cells that have the paper's number of training runs, and run means.
+    """Return our table: normalized means of the cells with the paper's number of training runs, and means of runs.
 
     Args:
-        table: `paper_table`.
-        scores: `run_scores`.
+        table: Result of `paper_table`.
+        scores: Result of `run_scores`.
     """
     enough = table[(table["seeds"] >= table["training_runs"]) & table["normalized_mean"].notna()]
     return Table(_scores(enough), _runs(scores))
 
 
 def published_table() -> Table:
-    """Return the paper's own."""
+    """Return the paper's table."""
     return Table(_scores(published_results()), _runs(published_runs()))
 
 

@@ -1,7 +1,7 @@
 """Controls beside the algorithms: the random policy, the expert, and TRPO on a constant reward.
 
-The last one learns nothing from demonstrations, only that an episode should go on (or end); what it scores is what
-survival alone is worth. It is ours, not the paper's.
+The last one does not learn from demonstrations. It only learns that an episode should go on (or end). Its score shows
+what survival alone is worth. This control is ours, not the paper's.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ CONTROL_COLUMNS = [
 
 
 def controls_table(results: Results, baselines: pd.DataFrame, tasks: Iterable[str]) -> pd.DataFrame:
-    """Return CONTROL_COLUMNS for each of these tasks and every control; what is not known is NaN, counts are then 0.
+    """Return CONTROL_COLUMNS for each of these tasks and every control. Unknown values are NaN, and unknown counts 0.
 
-    Random and expert have no training runs in the results, so no seeds; paper_mean and paper_std are Table 1's.
+    Random policy and expert have no training runs, and so no seeds. paper_mean and paper_std are those of Table 1.
     """
     runs = results.runs
     constant = pool(subset(results, runs["of_paper"] & (runs["algorithm"] == CONSTANT.name)), ["task"]).set_index(

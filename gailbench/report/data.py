@@ -16,7 +16,7 @@ from gailbench.report.verdicts import VERDICT_COLUMNS
 
 
 def table_json(findings: Findings) -> str:
-    """Return everything the report says as JSON; what is unknown is null."""
+    """Return everything in the report as JSON. Unknown values are null."""
     content = {
         "headline": findings.headline,
         "claims": [
@@ -44,12 +44,12 @@ def table_json(findings: Findings) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's rows as plain Python values, NaN as None."""
+    """Return the rows of a data frame as plain Python values, with None for NaN."""
     return [{str(key): plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def plain(value: Any) -> Any:
-    """Return a number as JSON has it: ten digits, None for NaN."""
+    """Return a value for JSON: numbers with ten digits, None for NaN."""
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.10g}")
     return value.item() if hasattr(value, "item") else value

@@ -1,6 +1,6 @@
-"""Whole failures: training runs far below the others of their cell, and whether either side has more of them.
+"""Failed training runs: runs that score far below the others of their cell, and whether one side has more of them.
 
-Many cells are mixtures: most runs reach the expert, a few learn nothing. Their mean says little then.
+In many cells most runs reach the expert and a few learn nothing. The mean of such a cell says little.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-FAILURE = 0.5  # of the median run's score
+FAILURE = 0.5  # a run has failed if its score is below this multiple of the median run's
 FAILURE_COLUMNS = ["failed_runs", "paper_failed_runs", "failures_p"]
 
 
 def failed(scores: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """Return which runs score under half of what the median run does, (R,).
+    """Return which runs (R,) score less than half of the median run's score.
 
     Args:
-        scores: One side's normalized run means, (R,).
+        scores: Normalized means of one side's runs, (R,).
 
     Returns:
-        None where that says nothing: one run, or a median run that is no better than the random policy.
+        None if failures are unknown: with a single run, or if the median run is no better than the random policy.
     """
     if len(scores) < 2 or not float(np.median(scores)) > 0:
         return None
@@ -31,10 +31,11 @@ def failed(scores: NDArray[np.float64]) -> NDArray[np.bool_] | None:
 
 
 def failures_p(ours: NDArray[np.bool_] | None, paper: NDArray[np.bool_] | None) -> float:
-    """Return Fisher's exact p (two-sided) that both sides fail as often; NaN where a side's failures are unknown.
+    """Return the p of Fisher's exact test (two-sided) that both sides fail equally often. Return NaN if failures of a
+    side are unknown.
 
     Args:
-        ours, paper: `failed` of either side, (R,) each.
+        ours, paper: Results of `failed` for the two sides, (R,) each.
     """
     if ours is None or paper is None:
         return math.nan
@@ -43,14 +44,14 @@ def failures_p(ours: NDArray[np.bool_] | None, paper: NDArray[np.bool_] | None) 
 
 
 def failure_counts(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return FAILURE_COLUMNS of a cell from the normalized run means of either side, (R,) each; NaN if unknown."""
+    """Return FAILURE_COLUMNS of a cell from the normalized means of both sides' runs, (R,) each; NaN if unknown."""
     sides = failed(ours), failed(paper)
     mine, theirs = (math.nan if side is None else float(side.sum()) for side in sides)
     return mine, theirs, failures_p(*sides)
 
 
 def failures_text(row: pd.Series) -> str:
-    """Return `failed 0/7, the paper's 3/7, p = 0.19`; "" where no run failed or failures are unknown."""
+    """Return `failed 0/7, the paper's 3/7, p = 0.19`; "" if no run failed or failures are unknown."""
     sides = (
         ("failed", row["failed_runs"], row["seeds"]),
         ("the paper's", row["paper_failed_runs"], row["training_runs"]),

@@ -1,6 +1,6 @@
 """Figures: the paper's Figure 1 with our scores in it, learning curves, single trajectories, statistics.
 
-Every function returns a `Figure` of matplotlib's object interface; nothing here touches pyplot's state.
+Every function returns a `Figure` of matplotlib's object interface. Nothing here changes the state of pyplot.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from gailbench.report.table import method as heading_of
 EXPERT_COLOR = "#555555"
 PAPER_COLOR = "#555555"  # edges of the paper's hollow markers
 LEVEL_COLOR = "0.6"
-BACK = "0.72"  # of panels that step back
-BAND = 0.2  # opacity
-TOP = 1.25  # of normalized scores
+BACK = "0.72"  # text of panels in the background, which show only the paper's scores
+BAND = 0.2  # opacity of bands
+TOP = 1.25  # upper limit of axes of normalized scores
 BEND = 0.35  # below 0 an axis of scores is -BEND * log(1 - score / BEND): ant's FEM and GTAL fit, and little else moves
 SCORE_TICKS = (-100, -10, -1, 0, 0.5, 1)
 DIAGNOSTIC_ROWS = (
@@ -46,17 +46,17 @@ DIAGNOSTIC_ROWS = (
     ("Entropy\n(nats)", "entropy"),
 )
 FIXED_VIEWS = {"expert_accuracy": (-0.05, 1.05), "policy_accuracy": (-0.05, 1.05), "jensen_shannon": (-0.03, 0.72)}
-LETTERS_PER_INCH = 13.5  # of 9 points
-FAR_BELOW = 5  # times the way from random to expert; returns further below random get a logarithmic axis
-LONGEST_UNDER_COLUMN = 16  # letters of a method that is named there, and not in a legend
-LONGEST_IN_PANEL = 14  # letters of a legend that fits in the place of a panel
-POINTS = 60  # of a curve; a panel is fewer pixels wide than a run has iterations
+LETTERS_PER_INCH = 13.5  # in 9 points
+FAR_BELOW = 5  # an axis is logarithmic if returns are below random by more than this multiple of (expert - random)
+LONGEST_UNDER_COLUMN = 16  # letters of a method's name under a column; longer names are in a legend
+LONGEST_IN_PANEL = 14  # letters of a label in a legend that takes the place of a panel
+POINTS = 60  # points of a learning curve; a panel has fewer pixels than a run has iterations
 _SCORE_CAPTION = (
     "Solid: ours, with a bar from the lowest to the highest seed. Hollow: the paper's. Gray lines: random (0) and "
     "expert (1); below 0 the axis is logarithmic."
 )
 _SETTINGS: dict[Any, Any] = {
-    "text.parse_math": False,  # a user's name may hold a dollar sign
+    "text.parse_math": False,  # names given by users may contain a dollar sign
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
@@ -67,14 +67,14 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # letters that can be searched and copied
-    "svg.hashsalt": "gailbench",  # else the ids in an SVG are random
+    "svg.hashsalt": "gailbench",  # otherwise the ids in an SVG are random
 }
 _WITHOUT_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Draw with our settings alone, whatever the user's matplotlibrc says, and leave theirs as they were."""
+    """Within the context, use our settings of matplotlib only, and ignore the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
@@ -83,11 +83,11 @@ def _style() -> Iterator[None]:
 
 @_style()
 def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
-    """Return the figure in these of FIGURE_FORMATS, by format; the same figure gives the same bytes."""
+    """Return the figure in several formats of FIGURE_FORMATS, by format. The same figure gives the same bytes."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
-    figure.set_layout_engine("none")  # laid out once, not once per file
+    figure.set_layout_engine("none")  # the layout is done; do not repeat it for each file
     files = {}
     for suffix in suffixes:
         stream = io.BytesIO()
@@ -100,20 +100,20 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "svg")) -> dict[str
 def scores_figure(
     table: pd.DataFrame, scores: pd.DataFrame, tasks: Sequence[str], styles: Styles | None = None
 ) -> Figure:
-    """Draw normalized score against demonstration size, one panel per task, as the paper's Figure 1(a) does.
+    """Draw normalized score against demonstration size, one panel per task, as in the paper's Figure 1(a).
 
     Args:
-        table: `paper_table`.
-        scores: `run_scores` of the runs in it.
-        tasks: The panels.
-        styles: Color and marker by method; of those in the table by default.
+        table: Result of `paper_table`.
+        scores: Result of `run_scores` for the runs in the table.
+        tasks: The tasks, one per panel.
+        styles: Color and marker by method; by default for the methods in the table.
     """
     shown = table[table["task"].isin(tasks)]
     styles = styles or styles_of(table["method"])
     handles = _handles(shown, styles)
     outside = max(len(str(handle.get_label())) for handle in handles) > LONGEST_IN_PANEL
     columns = min(len(tasks), 3) if outside else 3
-    rows = math.ceil((len(tasks) + (not outside)) / columns)  # one place for the legend
+    rows = math.ceil((len(tasks) + (not outside)) / columns)  # including one place for the legend
     width = 4.7
     lines, legend_columns = _legend_layout(handles, width)
     height = (1.5 if columns == 3 else 2.0) * rows + 1.1 + (0.2 * lines if outside else 0)
@@ -139,7 +139,7 @@ def scores_figure(
 def weights_figure(
     table: pd.DataFrame, scores: pd.DataFrame, tasks: Sequence[str], styles: Styles | None = None
 ) -> Figure:
-    """Draw the score of a task with several entropy weights, as the paper's Figure 1(b) does; see `scores_figure`."""
+    """Draw the scores on a task with several entropy weights, as in the paper's Figure 1(b); see `scores_figure`."""
     shown, scores = table[table["task"].isin(tasks)], scores[scores["task"].isin(tasks)]
     styles = styles or styles_of(table["method"])
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
@@ -162,15 +162,15 @@ def curves_figure(
     styles: Styles | None = None,
     note: str = "",
 ) -> Figure:
-    """Draw a task's learning curves: a column per demonstration size, the true return and the diagnostics of the
-    algorithms that have any.
+    """Draw a task's learning curves, with one column per demonstration size: the true return, and the diagnostics of
+    algorithms that have some.
 
     Args:
-        table, scores: As for `scores_figure`.
-        curves: `load_curves` with the run's method and trajectories.
+        table, scores: As in `scores_figure`.
+        curves: Result of `load_curves`, with the method and the trajectories of each run.
         baselines: Our random and expert returns, for the thin lines.
-        styles: As for `scores_figure`.
-        note: For the caption.
+        styles: As in `scores_figure`.
+        note: Addition to the caption.
     """
     every = styles or styles_of({*table["method"], *scores["method"]})
     table, scores = table[table["task"] == task], scores[scores["task"] == task]
@@ -180,7 +180,9 @@ def curves_figure(
     colors = {name: color for name, (color, _) in every.items() if name in algorithms}
     summaries = _over_seeds(curves)
     diagnosed = [name for name in colors if _diagnostics(algorithms[name]) and name in set(curves["method"])]
-    lowest_first = sorted(colors, key=lambda name: (name, 0) not in summaries)  # a control's line covers no method's
+    lowest_first = sorted(
+        colors, key=lambda name: (name, 0) not in summaries
+    )  # controls first, so that they do not cover methods
     known = curves.loc[curves["method"].isin(diagnosed)].notna().any()
     panel_rows = [row for row in DIAGNOSTIC_ROWS if diagnosed and known[row[1]]]
     width = 0.8 + 0.95 * max(len(sizes), 4)
@@ -203,7 +205,7 @@ def curves_figure(
         axes.set_title(f"{size} traj.")
         _levels(axes, task, baselines)
         for name in lowest_first:
-            # What learns without demonstrations is the same beside every size.
+            # An algorithm without demonstrations has the same curve for every size.
             _curve(axes, summaries.get((name, size), summaries.get((name, 0))), "return_mean", colors[name], name)
         _horizontal(axes, table[table["trajectories"] == size], scores[scores["trajectories"] == size], colors)
         for row, (_, quantity) in enumerate(panel_rows, start=1):
@@ -248,14 +250,14 @@ def curves_figure(
 def strips_figure(
     task: str, table: pd.DataFrame, returns: pd.DataFrame, baselines: pd.DataFrame, styles: Styles | None = None
 ) -> Figure:
-    """Draw every evaluation trajectory and every run of a task: a column per method, a panel per size.
+    """Draw every evaluation trajectory and every run of a task, with one column per method and one panel per size.
 
     Args:
-        table: `paper_table`.
-        returns: One row per trajectory of the runs in it: task, method, algorithm, entropy_weight, trajectories, seed,
-            return.
+        table: Result of `paper_table`.
+        returns: One row per trajectory of the runs in the table: task, method, algorithm, entropy_weight, trajectories,
+            seed, return.
         baselines: Our random and expert returns, for the thin lines.
-        styles: As for `scores_figure`.
+        styles: As in `scores_figure`.
     """
     every = styles or styles_of(table["method"])
     table, returns = table[table["task"] == task], returns[returns["task"] == task]
@@ -324,10 +326,10 @@ def strips_figure(
 
 @_style()
 def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> Figure:
-    """Draw the experts' learning curves, a panel per task, with their final stochastic return.
+    """Draw the experts' learning curves, one panel per task, with the returns of the shipped experts.
 
     Args:
-        curves: By task: steps, return_mean.
+        curves: Data frames with steps and return_mean, by task.
         baselines: Our random and expert returns.
     """
     columns = min(len(curves), 3)
@@ -389,20 +391,20 @@ def across_seeds_figure(across: AcrossSeeds, styles: Styles | None = None) -> Fi
 
 
 def _diagnostics(algorithm: str) -> tuple[str, ...]:
-    """Return what an algorithm's curve has beyond every other's."""
+    """Return the diagnostics of an algorithm: the columns of its learning curve beyond the common ones."""
     known = registry().get(algorithm)
     return () if known is None else known.diagnostics
 
 
 def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
-    """Draw our random policy's and our expert's return as thin lines, where they are known."""
+    """Draw the returns of our random policy and our expert as thin lines, if they are known."""
     for level in ("random_mean", "expert_mean"):
         if math.isfinite(value := baselines[level].get(task, math.nan)):
             axes.axhline(value, color=LEVEL_COLOR, linewidth=0.8, zorder=0)
 
 
 def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFrame) -> None:
-    """Make an axis of returns logarithmic where some lie far below the random policy's: reacher's with lambda 0.1."""
+    """Make an axis of returns logarithmic if some are far below the random policy's, as on reacher with lambda 0.1."""
     random, expert = baselines["random_mean"].get(task, math.nan), baselines["expert_mean"].get(task, math.nan)
     if returns.min() < random - FAR_BELOW * abs(expert - random):
         axes.set_yscale("symlog", linthresh=max(abs(random), abs(expert)))
@@ -410,33 +412,38 @@ def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFr
 
 
 def _sizes(rows: pd.DataFrame) -> list[int]:
-    """Return the demonstration sizes in order; 0 only where there is no other."""
+    """Return the demonstration sizes in order. 0 is among them only if there is no other."""
     sizes = sorted(int(size) for size in rows["trajectories"].unique())
     return [size for size in sizes if size > 0] or sizes
 
 
 def jitter(seeds: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-    """Return horizontal places for dots around 0: seeds side by side, each spread a little, always the same.
+    """Return horizontal positions of dots around 0. Seeds are side by side, and the dots of a seed are spread a little.
+    The positions are not random.
 
     Args:
-        seeds: Of every dot, (number,).
-        number: 0 leaves the dots in the middle of their seed's place.
+        seeds: Seed of each dot, (number,).
+        number: Number of dots; with 0 each dot is in the middle of its seed's place.
     """
     unique, position = np.unique(seeds, return_inverse=True)
     width = 0.64 / max(len(unique), 1)
-    spread = (np.arange(number) * 0.618034) % 1 - 0.5 if number else 0.0  # golden ratio: even, and not random
+    spread = (
+        (np.arange(number) * 0.618034) % 1 - 0.5 if number else 0.0
+    )  # multiples of the golden ratio are evenly spread
     return (position - (len(unique) - 1) / 2) * width + spread * width * 0.8
 
 
 def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, every: Styles) -> None:
-    """Draw one task: ours solid with a bar over seeds, the paper's hollow beside it; pale where it stands alone."""
+    """Draw one task: our scores solid with a bar over seeds, the paper's hollow; pale if there are only the paper's."""
     with_runs = bool(cells["normalized_mean"].notna().any())
     task = cells["task"].iloc[0]
     axes.set_title(task if with_runs else f"{task} (paper)", color="black" if with_runs else "0.5", fontsize=9)
     for level in (0.0, 1.0):  # random and expert
         axes.axhline(level, color=LEVEL_COLOR if with_runs else "0.85", linewidth=0.8, zorder=0)
     styles = {name: style for name, style in every.items() if name in set(cells["method"])}
-    step = 0.018 * (cells["trajectories"].max() - cells["trajectories"].min() or 1)  # side by side, not on each other
+    step = 0.018 * (
+        cells["trajectories"].max() - cells["trajectories"].min() or 1
+    )  # methods side by side, so that they do not overlap
     for place, (name, (color, marker)) in enumerate(styles.items()):
         of_method = cells[cells["method"] == name].sort_values("trajectories")
         sizes = of_method["trajectories"]
@@ -460,7 +467,7 @@ def _score_panel(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, every: S
 
 
 def _hollow(color: str, marker: str, front: bool = True) -> dict[str, Any]:
-    """Return how the paper's scores are drawn: a pale line in the method's color, hollow markers with gray edges."""
+    """Return the style of the paper's scores: a pale line in the method's color, hollow markers with gray edges."""
     return {
         "color": (color, 0.5 if front else 0.35),
         "linewidth": 0.9,
@@ -474,7 +481,8 @@ def _hollow(color: str, marker: str, front: bool = True) -> dict[str, Any]:
 
 
 def _score_axis(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Give an axis of scores, and those that share it, room for the lowest; below 0 it is logarithmic."""
+    """Set the range of an axis of scores (and of axes that share it) to include the lowest score. Below 0 the axis is
+    logarithmic."""
     lowest = [cells["normalized_mean"].min(), cells["paper_normalized_mean"].min(), scores["normalized_mean"].min()]
     low = min([0.0, *(value for value in lowest if math.isfinite(value))])
     axes.set_yscale("function", functions=(_bent, _straight))
@@ -484,7 +492,7 @@ def _score_axis(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
 
 
 def _bent(score: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores as an axis shows them: as they are, below 0 logarithmically."""
+    """Return the positions of scores on an axis: unchanged above 0, logarithmic below."""
     score = np.asarray(score, dtype=np.float64)
     return np.where(score < 0, -BEND * np.log1p(np.maximum(-score, 0) / BEND), score)
 
@@ -496,12 +504,13 @@ def _straight(place: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
-    """Return per method and size: steps in millions, seeds, and of every quantity the mean over seeds and a band.
+    """Return, by method and size: steps in millions, number of seeds, and the mean over seeds and a band per quantity.
 
-    The band of the return goes from the lowest to the highest seed; that of a diagnostic, which jumps, is the middle
-    half.
+    The band of the return is from the lowest to the highest seed. The band of a diagnostic is the middle half, since
+    diagnostics vary much.
 
-    Rows are averages of consecutive iterations, run by run: what a panel can show, in a tenth of the file.
+    Rows are averages of consecutive iterations of a run, since a panel cannot show more points. This makes files ten
+    times smaller.
     """
     quantities = ["return_mean", *DIAGNOSTICS]
     found: dict[tuple[str, int], pd.DataFrame] = {}
@@ -530,7 +539,7 @@ def _curve(axes: Axes, curve: pd.DataFrame | None, quantity: str, color: str, la
 
 
 def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, colors: dict[str, str]) -> None:
-    """Draw what takes no environment steps, such as behavioral cloning, at its evaluated return."""
+    """Draw algorithms without environment steps, such as behavioral cloning, as lines at their evaluation returns."""
     for _, cell in cells[cells["seeds"] > 0].iterrows():
         known = registry().get(cell["algorithm"])
         if known is not None and known.takes_environment_steps:
@@ -542,7 +551,7 @@ def _horizontal(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame, colors: d
 
 
 def _handles(cells: pd.DataFrame, every: Styles) -> list[Line2D]:
-    """Return the legend of what is drawn: methods of ours solid, those that only the paper has hollow."""
+    """Return the entries of the legend: methods with runs of ours solid, methods that only the paper has hollow."""
     styles = {name: style for name, style in every.items() if name in set(cells["method"])}
     ours = set(cells.loc[cells["normalized_mean"].notna(), "method"])
     handles = []
@@ -557,7 +566,7 @@ def _handles(cells: pd.DataFrame, every: Styles) -> list[Line2D]:
 
 
 def _legend_layout(handles: list[Line2D], width: float) -> tuple[int, int]:
-    """Wrap the labels that are wider than a figure of that width; return the legend's lines and its columns."""
+    """Wrap labels that are wider than the figure. Return the number of lines and of columns of the legend."""
     for handle in handles:
         letters = int(LETTERS_PER_INCH * width) - 6
         handle.set_label(
@@ -571,7 +580,7 @@ def _legend_layout(handles: list[Line2D], width: float) -> tuple[int, int]:
 
 
 def _outside_view(table: pd.DataFrame) -> str:
-    """Return in words what the upper limit of the vertical axis cuts off."""
+    """Return in words which scores are above the upper limit of the vertical axis."""
     outside = []
     for column, owner in (("normalized_mean", "ours"), ("paper_normalized_mean", "paper")):
         beyond = table[table[column] > TOP]
@@ -583,6 +592,6 @@ def _outside_view(table: pd.DataFrame) -> str:
 
 
 def _caption(figure: Figure, text: str, axis: str = "") -> None:
-    """Write the label of the horizontal axes, if they share one, and the caption below it."""
+    """Write the common label of the horizontal axes, if there is one, and the caption below it."""
     caption = textwrap.fill(text, int(LETTERS_PER_INCH * figure.get_figwidth()))
     figure.supxlabel(f"{axis}\n\n{caption}" if axis else caption, fontsize=9)

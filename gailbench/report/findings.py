@@ -1,4 +1,4 @@
-"""Everything the report says, computed once; every format is a function of it."""
+"""The content of the report, computed once. Every format is a function of it."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from gailbench.tasks import TASKS, Task
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says.
+    """The content of the report.
 
     Attributes:
         results: The runs.
-        tasks: The tasks of the grid, by name.
+        tasks: The tasks of the table, by name.
         baselines: Our random and expert means, by task.
-        table: `paper_table` with `cell_verdicts`.
-        others: `other_settings_table`.
-        controls: `controls_table`.
-        scores: `run_scores` of the runs in the table and of the constant reward.
-        other_scores: `other_scores`, of the runs in `others`.
-        claims: The paper's claims, judged.
+        table: Result of `paper_table`, with the columns of `cell_verdicts`.
+        others: Result of `other_settings_table`.
+        controls: Result of `controls_table`.
+        scores: Result of `run_scores` for the runs in the table and of the constant reward.
+        other_scores: Result of the function `other_scores` for the runs in `others`.
+        claims: The paper's claims with their outcomes.
         across: Statistics across seeds.
-        curves: Learning curves of the runs in the table and in `others`, with the run's task, method, trajectories and
+        curves: Learning curves of the runs in the table and in `others`, with each run's task, method, trajectories and
             seed.
-        expert_curves: By task.
-        remarks: What a reader has to know.
+        expert_curves: Learning curves of experts, by task.
+        remarks: Remarks for the reader.
     """
 
     results: Results
@@ -60,14 +60,14 @@ class Findings:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of the paper's cells by verdict, in the order of VERDICTS, and without runs."""
+        """Return the number of the paper's cells by verdict, in the order of VERDICTS, and the number without runs."""
         published = self.table[self.table["published"]]
         counts = {verdict: int((published["verdict"] == verdict).sum()) for verdict in VERDICTS}
         return counts | {"no runs": int((published["verdict"] == "").sum())}
 
     @property
     def headline(self) -> str:
-        """The answer in a sentence."""
+        """The result of the comparison in a sentence."""
         counts = self.counts
         total, covered = sum(counts.values()), sum(counts.values()) - counts["no runs"]
         if covered == 0:
@@ -93,18 +93,18 @@ class Findings:
         )
 
     def shown_tasks(self) -> list[str]:
-        """Tasks with runs in the table, in its order."""
+        """The tasks with runs in the table, in its order."""
         return list(self.table.loc[self.table["seeds"] > 0, "task"].drop_duplicates())
 
     @property
     def styles(self) -> Styles:
-        """Color and marker of every method, the same wherever it is drawn."""
+        """Color and marker of every method, for all figures."""
         return styles_of({*self.table["method"], *self.scores["method"], *self.others["method"]})
 
     def others_beside(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return what the figures of the other runs show, in the columns of `table` and `scores`: these runs, labelled
-        by their settings, beside the table's cells of the same task and algorithm; and all that is known of tasks that
-        are not in the grid."""
+        """Return the rows for the figures of the other runs, in the columns of `table` and `scores`. These are the
+        other runs, labelled by their settings, and the table's cells of the same tasks and algorithms; for tasks that
+        are not in the table, all rows."""
         pairs = set(zip(self.others["task"], self.others["algorithm"], strict=True))
 
         def beside(frame: pd.DataFrame) -> pd.DataFrame:
@@ -123,14 +123,14 @@ def find(
     tasks: Mapping[str, Task] = TASKS,
     algorithms: Sequence[str] = ALGORITHMS,
 ) -> Findings:
-    """Compute everything.
+    """Compute the content of the report.
 
     Args:
         results: The runs.
         folder: The results folder, for the experts' learning curves.
         baselines: Our random and expert means, by task.
-        tasks: The tasks of the grid, by name; the paper's by default.
-        algorithms: Its algorithms; the paper's by default.
+        tasks: The tasks of the table, by name; the paper's by default.
+        algorithms: The algorithms of the table; the paper's by default.
     """
     table = cell_verdicts(results, paper_table(results, baselines), baselines)
     runs = results.runs[results.runs["of_paper"]]
@@ -168,17 +168,17 @@ def find(
 
 
 def has_curve(name: str) -> bool:
-    """Whether an algorithm's learning curve has environment steps; that of one that is not installed here may."""
+    """Return whether an algorithm's learning curve has environment steps. It may if the algorithm is not installed."""
     algorithm = registry().get(name)
     return algorithm is None or algorithm.takes_environment_steps
 
 
 def command(cell: pd.Series, runs: pd.DataFrame) -> str:
-    """Return the command that makes a cell's runs: those there are, or as many as the paper has.
+    """Return the command that makes a cell's runs: the existing ones, or as many as the paper has.
 
     Args:
         cell: A row of the table.
-        runs: The cell's rows of `Results.runs`.
+        runs: The rows of `Results.runs` for this cell.
     """
     if len(runs) and (runs["settings"] == ADDED).all():
         return ""
@@ -197,7 +197,7 @@ def command(cell: pd.Series, runs: pd.DataFrame) -> str:
 
 
 def runs_of(cell: pd.Series, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `Results.runs` that are pooled in a row of the table, or of `others`, which has settings."""
+    """Return the rows of `Results.runs` that are pooled in a row of the table or of `others`."""
     chosen = ~runs["of_paper"] & (runs["settings"] == cell["settings"]) if "settings" in cell else runs["of_paper"]
     for column in CELL:
         same = runs[column] == cell[column]

@@ -1,4 +1,4 @@
-"""The table in LaTeX: a file to \\input, which needs the package booktabs."""
+"""The table in LaTeX: a file for \\input that needs the package booktabs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _WORDS = {"λ": r"$\lambda$", "±": r"$\pm$", "\N{EN DASH}": "--"}
 
 
 def table_latex(findings: Findings) -> str:
-    """Return the paper's table with ours above the paper's in every cell, one `table` per set of columns."""
+    """Return the paper's table, with our value above the paper's in every cell. There is one `table` per set of
+    columns."""
     head = [
         "% Written by 'gailbench report'. Needs \\usepackage{booktabs}.",
         f"% {findings.headline}",
@@ -33,7 +34,7 @@ def table_latex(findings: Findings) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX shows it; letters beyond ASCII that are not the report's own are left to the engine."""
+    """Return text escaped for LaTeX. Letters beyond ASCII in users' names are left to the TeX engine."""
     plain = "".join(_SPECIAL.get(letter, letter) for letter in text)
     for letter, word in _WORDS.items():
         plain = plain.replace(letter, word)
@@ -64,7 +65,7 @@ def _table(block: Block) -> str:
 def _ours(cell: pd.Series | None) -> str:
     if cell is None or not cell["seeds"]:
         return "--"
-    # The table is as wide as a page: "seeds" is spelled out where it matters.
+    # To save space, the word "seeds" is only written if we have fewer seeds than the paper.
     symbol = f" ${_SYMBOLS[cell['verdict']]}$" if cell["verdict"] else ""
     of_each = seeds(cell) if cell["seeds"] < cell["training_runs"] else re.sub(" seeds? x ", " x ", seeds(cell))
     return escape(f"{mean_and_std(cell['mean'], cell['std'])} ({score(cell['normalized_mean'])}; {of_each})") + symbol

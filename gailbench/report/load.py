@@ -1,6 +1,6 @@
-"""Reads run folders into tidy frames: one row per run, one per evaluation trajectory, one per iteration.
+"""Reading run folders into tidy data frames: one row per run, per evaluation trajectory, or per iteration.
 
-A folder that cannot be trusted is named in a remark and left out; nothing here turns damage into a number.
+A damaged folder is left out and named in a remark.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DIAGNOSTICS = (
     "kl",
     "entropy",
 )
-# Squares of larger ones, which a standard deviation sums, are infinite.
+# Standard deviations sum squares of returns. Squares of larger returns could be infinite.
 LARGEST_RETURN = 1e100
 ADDED = "added"  # the settings of runs from a file of --add
 ADDED_COLUMNS = ("task", "algorithm", "trajectories", "seed", "episode", "return")
@@ -62,7 +62,7 @@ _CURVE_COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
 
 
 class Damaged(Exception):
-    """A run folder whose content cannot be used; the message says which file and why."""
+    """The content of a run folder cannot be used. The message says which file and why."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Results:
     """The complete runs under one results folder.
 
     Attributes:
-        runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN where the algorithm
-            has none), of_paper (whether its settings are in the paper's grid or the authors' unpublished
-            runs, or it was added to that table), the two hashes, and folder (None for an added run).
+        runs: One row per run: `run` (a number), the five partitions, entropy_weight (NaN if the algorithm has
+            none), of_paper (whether the run belongs in the paper's table: its settings are the paper's or those of the
+            authors' unpublished runs, or it was added), the two hashes, and folder (None for an added run).
         returns: One row per evaluation trajectory: run, return.
-        remarks: What was left out, and why.
+        remarks: What is left out, and why.
     """
 
     runs: pd.DataFrame
@@ -123,8 +123,8 @@ def load_results(results: Path) -> Results:
 
 
 def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
-    """Take runs that learned from other demonstrations, or another expert's, than most runs of their task out of the
-    paper's cells, in place: they get a settings name that says so. Return a remark for each task with such runs."""
+    """Take runs out of the paper's cells, in place, if their demonstrations or expert differ from those of most runs of
+    their task. The name of their settings then says so. Return a remark for each task with such runs."""
     remarks = []
     sources = ("demonstrations", "expert")
     for task in dict.fromkeys(run["task"] for run in runs):
@@ -156,11 +156,11 @@ def subset(results: Results, chosen: pd.Series) -> Results:
 
 
 def add_results(results: Results, file: Path) -> Results:
-    """Return the results with someone else's runs: a CSV of evaluation returns, ADDED_COLUMNS.
+    """Return the results with added runs of another method, from a CSV file of evaluation returns with ADDED_COLUMNS.
 
     Raises:
-        GailbenchError: The file cannot be read, lacks a column, holds anything but numbers where they belong, has
-            an episode twice, or uses the name of an algorithm of ours.
+        GailbenchError: The file cannot be read, lacks a column, has a value that should be a number and is not, has an
+            episode twice, or uses the name of one of our algorithms.
     """
     text = {"task": "str", "algorithm": "str"}
     try:
@@ -173,7 +173,7 @@ def add_results(results: Results, file: Path) -> Results:
             keep_default_na=False,
             na_values={"return": [""]},
             skipinitialspace=True,
-            compression=None,  # pandas would guess it from the name
+            compression=None,  # otherwise pandas guesses the compression from the file's name
             index_col=False,
             on_bad_lines="error",
         )
@@ -215,7 +215,7 @@ def add_results(results: Results, file: Path) -> Results:
     taken = {name.casefold() for name in (*registry(), *results.runs["algorithm"])}
     if ours := [name for name in frame["algorithm"].unique() if name.casefold() in taken]:
         raise GailbenchError(
-            f"{file} uses the name '{ours[0]}', which is in the table already; give the method another"
+            f"{file} uses the name '{ours[0]}', which is in the table already; give the method another name"
         )
     key = ["task", "algorithm", "trajectories", "seed"]
     if (twice := frame.duplicated([*key, "episode"])).any():
@@ -237,10 +237,10 @@ NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
 
 
 def _check_width(file: Path) -> None:
-    """Check that no row has more or fewer columns than the header: pandas would shift them.
+    """Check that all rows have as many columns as the header, since pandas would shift columns otherwise.
 
     Raises:
-        ValueError: One has.
+        ValueError: A row has more or fewer.
     """
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)
@@ -251,11 +251,12 @@ def _check_width(file: Path) -> None:
 
 
 def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the learning curves of these tasks' experts, `results`/experts/TASK.csv, and remarks.
+    """Read the learning curves of tasks' experts, `results`/experts/TASK.csv.
 
     Returns:
-        By task: iteration, steps, and return_mean over the task's horizon. Training episodes may be longer than the
-        task's; of those it is the return per step times the horizon. And remarks on what could not be read.
+        By task, data frames with iteration, steps, and return_mean over the task's horizon; and remarks on curves that
+        could not be read. If training episodes are longer than the task's, return_mean is the return per step times the
+        horizon.
     """
     curves, remarks = {}, []
     for task in tasks:
@@ -279,10 +280,10 @@ def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Read the learning curves of these runs.
 
     Returns:
-        One row per run and iteration (run, iteration, steps, return_mean, and DIAGNOSTICS, NaN where the
-        algorithm has none), and remarks on the curves that could not be read. The Jensen-Shannon divergence is
-        log 2 - loss / 2 of a discriminator, at most the true one: a lower bound in nats, which under 0 says nothing.
-        It is clipped to what a divergence can be, [0, log 2].
+        One row per run and iteration (run, iteration, steps, return_mean, and DIAGNOSTICS, NaN if the algorithm
+        has none), and remarks on curves that could not be read. The Jensen-Shannon divergence is log 2 - loss / 2 of
+        the discriminator. It is at most the true divergence: a lower bound in nats. It is clipped to [0, log 2], the
+        range of a divergence.
     """
     curves: list[pd.DataFrame] = [pd.DataFrame(columns=["run", *_CURVE_COLUMNS], dtype="float64")]
     remarks: list[str] = []
@@ -300,30 +301,30 @@ def load_curves(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         if "jensen_shannon" in curve:
             curve["jensen_shannon"] = curve["jensen_shannon"].clip(0.0, math.log(2))
         curves.append(curve.assign(run=run))
-    # An all-empty column joined to an all-empty frame would lose its type.
+    # Concatenating with an empty frame would change the types of empty columns.
     return pd.concat(curves[1:] or curves, ignore_index=True).reindex(columns=curves[0].columns), remarks
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64] | None, pd.DataFrame]:
-    """Read one run's folder: its spec, its returns (None without them), its learning curve (empty without one).
+    """Read one run folder: its spec, its returns (None if there are none), its learning curve (empty if there is none).
 
     Raises:
         Damaged: A file cannot be used.
     """
-    # A run that was copied, or is reached by a link, has other names around it.
+    # Folder names are not checked, since the run may have been copied or be reached by a link.
     spec = _read_spec(folder, {})
     returns = _read_returns(folder) if RunFolder(folder).complete else None
     path = RunFolder(folder).curve
     if not path.exists():
         return spec, returns, pd.DataFrame(columns=list(_CURVE_COLUMNS), dtype="float64")
-    # Where an iteration is a gradient step there are neither environment steps nor returns.
+    # If an iteration is a gradient step, there are neither environment steps nor returns.
     curve = _read_columns(path, _CURVE_COLUMNS, required=_CURVE_COLUMNS[:1])
     return spec, returns, curve.reindex(columns=list(_CURVE_COLUMNS))
 
 
 def _run_folders(results: Path, remarks: list[str]) -> list[Path]:
-    """Run folders in the order of their names, numbers by value, so that pooling has one order; `remarks` hears of
-    those that cannot be read."""
+    """Return run folders in the order of their names (numbers by value), so that runs are always pooled in the same
+    order. Folders that cannot be read are named in `remarks`."""
     folders = [results / "runs"]
     for partition in PARTITIONS:
         inner = []
@@ -339,7 +340,7 @@ def _run_folders(results: Path, remarks: list[str]) -> list[Path]:
 
 
 def _rank(value: str) -> tuple[int, str]:
-    """Sort key of a partition's value: numbers by value."""
+    """Return the sort key of a partition's value. Numbers are sorted by value."""
     return (int(value), "") if value.isascii() and value.isdigit() and len(value) < 20 else (0, value)
 
 
@@ -351,7 +352,7 @@ def _partitions(folder: Path) -> dict[str, str]:
 
 
 def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
-    """Read and check spec.json against the names of the folder; return what the runs frame needs of it."""
+    """Read spec.json and check it against the folder's names. Return the entries for `Results.runs`."""
     try:
         spec = json.loads(content_of(RunFolder(folder).spec))
     except (ValueError, RecursionError) as error:
@@ -399,9 +400,9 @@ def unpublished_weights(task: str) -> tuple[float, ...]:
 
 
 def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, Any] | None:
-    """Return what spec.json must hold if these settings are in the paper's grid; None if they are not.
+    """Return the entries that spec.json must have if these settings are in the paper's grid; None if they are not.
 
-    The grid has several entropy weights on one task; the non-zero ones live in folders of their own name.
+    One task has several entropy weights. Runs with non-zero ones have folders named after the weight.
     """
     task = TASKS.get(task_name)
     weights: dict[str, float | None] = {"paper": None}
@@ -421,18 +422,18 @@ def _paper_settings(task_name: str, algorithm: str, settings: str) -> dict[str, 
 
 
 def _algorithm(name: str) -> Algorithm | None:
-    """The algorithm of that name; None for one of a package that is not installed here."""
+    """Return the algorithm with a name; None if its package is not installed."""
     return registry().get(name)
 
 
 def _learns(name: str) -> bool:
-    """Whether an algorithm learns from demonstrations; one that is not installed here may."""
+    """Return whether an algorithm learns from demonstrations. It may if the algorithm is not installed."""
     algorithm = _algorithm(name)
     return algorithm is None or algorithm.needs_demonstrations
 
 
 def _read_returns(folder: Path) -> NDArray[np.float64]:
-    """Read the evaluation trajectories' returns [episodes] of a run whose files are as they were written."""
+    """Read the evaluation returns (episodes,) of a run, after checking the run's checksums."""
     run = RunFolder(folder)
     try:
         if damaged := run.changed():
@@ -451,7 +452,7 @@ def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...
     content = io.BytesIO(content_of(path, LARGEST_TABLE))
     try:
         frame = pd.read_csv(content, usecols=lambda name: name in columns, dtype=dict.fromkeys(columns, np.float64))
-    except ValueError as error:  # pandas' parser errors and text where numbers belong
+    except ValueError as error:  # parser errors of pandas, or text in place of numbers
         raise Damaged(f"{path.name} cannot be read as numbers") from error
     missing = [column for column in required if column not in frame]
     if missing:
@@ -460,10 +461,10 @@ def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...
 
 
 def content_of(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a run's file.
+    """Return the content of a run's file.
 
     Raises:
-        Damaged: It cannot be read.
+        Damaged: The file cannot be read.
     """
     try:
         return read_regular(path, largest=largest)

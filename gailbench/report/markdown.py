@@ -31,7 +31,7 @@ OF_TASKS = ("curves_", "strips_", "other_curves_", "other_strips_")  # figures o
 
 
 def table_markdown(findings: Findings) -> str:
-    """Return the whole report as text: the answer, the claims, the tables, the statistics, the controls."""
+    """Return the whole report as text: the headline, the claims, the tables, the statistics, the controls."""
     shown = findings.shown_tasks()
     absent = [task for task in findings.table["task"].drop_duplicates() if task not in shown]
     parts = [findings.headline]
@@ -60,8 +60,8 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
     """Return a README for the results folder.
 
     Args:
-        report: The report's folder, relative to the results'.
-        files: Names of the files in it; those that are pictures are shown.
+        report: The folder of the report, relative to the results folder.
+        files: Names of the files in it. Pictures are shown.
     """
     written = [name for name in ("report.html", "table.md", "table.csv", "table.json", "table.tex") if name in files]
     pictures = [name for name in files if name.endswith(".png")]
@@ -85,7 +85,7 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
 
 
 def _others(findings: Findings) -> str:
-    """The runs that are not of the paper's grid: other settings, demonstrations and tasks."""
+    """Return the section on runs that are not in the paper's grid: other settings, demonstrations and tasks."""
     if not len(findings.others):
         return ""
     rows = [
@@ -105,10 +105,10 @@ def _others(findings: Findings) -> str:
 
 
 def summary(findings: Findings, results: str) -> str:
-    """Return a short block for a project's README: the answer, the claims, the normalized scores.
+    """Return a short block for a project's README: the headline, the claims, the normalized scores.
 
     Args:
-        results: Where the results' README lies, relative to this one.
+        results: The results folder, relative to this README.
     """
     parts = [findings.headline, _claims(findings)]
     if shown := findings.shown_tasks():
@@ -127,15 +127,15 @@ def fill_block(path: Path, content: str) -> None:
     try:
         text = read_regular(path, "Markdown file").decode()
         if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-            raise GailbenchError(f"{path} lacks the lines {BEGIN} and {END}, between which the results go")
+            raise GailbenchError(f"{path} lacks the lines {BEGIN} and {END}; add them where the results should be")
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         write_atomic(path, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
     except (OSError, UnicodeDecodeError) as error:
-        raise GailbenchError(f"{path} cannot be filled with the results ({error})") from error
+        raise GailbenchError(f"cannot write the results into {path} ({error})") from error
 
 
 def escape(text: str) -> str:
-    """Return a user's label as plain text: nothing in it is markup or ends a table's cell."""
+    """Return a user's label escaped for Markdown, so that it is neither markup nor the end of a table's cell."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
@@ -221,7 +221,7 @@ def _table_of(block: Block, text: Callable[[pd.Series], str]) -> str:
 
 
 def _returns_cell(row: pd.Series) -> str:
-    """`200.0 ± 0.0 (3/7 seeds) ?<br>paper 200.0 ± 0.0<br>failed 0/3, the paper's 1/7, p = 1`."""
+    """Return a cell: `200.0 ± 0.0 (3/7 seeds) ?<br>paper 200.0 ± 0.0<br>failed 0/3, the paper's 1/7, p = 1`."""
     ours = NOTHING
     if row["seeds"]:
         ours = f"{mean_and_std(row['mean'], row['std'])} ({seeds(row)}) {SYMBOLS[row['verdict']]}".strip()

@@ -1,7 +1,7 @@
-"""The HTML page: one file that needs nothing else, made from the templates beside this module.
+"""The HTML page: one file that needs no other, made from the templates beside this module.
 
-Jinja escapes every name that comes from a file; the data for the charts is JSON in a script element that no text can
-end early, and the script puts labels into the page as text only.
+Jinja escapes every name that comes from a file. The data for the charts is JSON in a script element; it is escaped so
+that no text can end the element early. The script inserts labels as text only.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
 from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
 
-POINTS = 60  # of a curve; a panel is a few hundred pixels wide
-SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses what stands before it
+POINTS = 60  # points of a learning curve; a panel is a few hundred pixels wide
+SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses those before it
 QUANTITIES = ("return_mean", *DIAGNOSTICS)
 REASON = "settings, demonstrations or a task that are not the paper's"
 NO_CURVE = "{} takes no environment steps, so it has no curve of returns."
@@ -49,7 +49,7 @@ def page(findings: Findings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys in their order
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # keys keep their order
     environment.filters |= {"score": text.score, "with_interval": text.with_interval}
     assert environment.loader is not None
 
@@ -169,7 +169,7 @@ def _controls(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _styles(findings: Findings) -> dict[str, str]:
-    """Return each method's color; black becomes the color of the text, which a dark page turns white."""
+    """Return each method's color. Black becomes the color of the text, which is white on a dark page."""
     shown = {*findings.table["method"], *findings.others["method"]}
     return {
         name: "var(--ink)" if color == "#000000" else color
@@ -179,7 +179,7 @@ def _styles(findings: Findings) -> dict[str, str]:
 
 
 def _data(findings: Findings) -> dict[str, Any]:
-    """Return what the charts and the details of a cell are drawn from: the cells of the table, then the others."""
+    """Return the data for the charts and for the details of cells: the cells of the table, then the other runs."""
     returns = {run: values.to_numpy() for run, values in findings.results.returns.groupby("run")["return"]}
     scores = pd.concat([findings.scores, findings.other_scores]).set_index("run")
     curves = {int(str(run)): _curve(curve) for run, curve in findings.curves.groupby("run")}
@@ -259,7 +259,7 @@ def _curve(curve: pd.DataFrame) -> dict[str, list[float | None]]:
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
-    """Column means that skip what is missing, NaN where everything is."""
+    """Return column means without missing values; NaN for columns in which all values are missing."""
     known = ~np.isnan(rows)
     counts = known.sum(axis=0)
     return np.where(counts > 0, np.where(known, rows, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)

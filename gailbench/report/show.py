@@ -1,4 +1,4 @@
-"""One run in the terminal."""
+"""Showing one run in the terminal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Description:
-    """A run in words and numbers.
+    """A description of a run.
 
     Attributes:
-        content: The same as JSON: spec, status, evaluation, curve's ends, paper.
-        curve: Mean true returns, one per iteration; empty where there are none.
+        content: Values for JSON: spec, status, evaluation, first and last return of the curve, the paper's value.
+        curve: Mean true returns, one per iteration; empty if there are none.
     """
 
     content: dict[str, Any]
@@ -36,10 +36,10 @@ class Description:
 
 
 def describe(folder: Path) -> Description:
-    """Read a run's folder, complete or not.
+    """Read the folder of a complete or incomplete run.
 
     Raises:
-        GailbenchError: It is not a run's folder, or damaged.
+        GailbenchError: The folder is not a run folder, or is damaged.
     """
     if not (folder / "spec.json").exists():
         raise GailbenchError(
@@ -153,7 +153,7 @@ def _no_curve(name: str) -> str:
 
 
 def sparkline(values: list[float], width: int = WIDTH) -> str:
-    """Return a curve as a line of blocks, averages of consecutive values where there are more than fit."""
+    """Return a curve as a line of block characters. If there are too many values, consecutive ones are averaged."""
     if not values:
         return ""
     averaged = [float(part.mean()) for part in np.array_split(np.array(values), min(width, len(values)))]
@@ -182,7 +182,7 @@ def _number(value: float | None) -> float:
 
 
 def _json(path: Path, kind: type[str] | type[float]) -> dict[str, Any]:
-    """Read a file that a run need not have: its entries of that type."""
+    """Read an optional file of a run. Return its entries with values of type `kind`."""
     try:
         content = json.loads(content_of(path)) if path.exists() else {}
     except (ValueError, RecursionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 Styles = dict[str, tuple[str, str]]  # color and marker by method
-# Okabe and Ito's palette, told apart by people with any common color vision; markers help in print.
+# Okabe and Ito's palette, which people with color blindness can distinguish. Markers help in print.
 STYLES: Styles = {
     "BC": ("#E69F00", "s"),
     "FEM": ("#CC79A7", "^"),
@@ -32,7 +32,7 @@ OTHER_STYLES = (
 
 
 def styles_of(methods: Iterable[str]) -> Styles:
-    """Return color and marker of each of these methods, in the order of the legend."""
+    """Return color and marker of methods, in the order of the legend."""
     names = set(methods)
     known = {name: style for name, style in STYLES.items() if name in names}
     others = sorted(names - set(STYLES))

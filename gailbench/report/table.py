@@ -36,14 +36,14 @@ COLUMNS = [
 ]
 TABLE_COLUMNS = [*COLUMNS, *FAILURE_COLUMNS, "published"]
 OTHER_COLUMNS = ["task", "settings", *COLUMNS[1:]]
-UNPUBLISHED = "unpublished"  # in the heading of what the authors ran and the paper does not print
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # what makes a spreadsheet compute a cell
+UNPUBLISHED = "unpublished"  # in the heading of runs of the authors that the paper does not print
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # first characters of a spreadsheet's formula
 
 
 def measured_baselines() -> pd.DataFrame:
     """Return our own random and expert means, indexed by task (random_mean, expert_mean; NaN if missing).
 
-    The expert is the shipped one, run stochastically, as the demonstrations were sampled.
+    The expert is the shipped one with sampled actions, as in the demonstrations.
     """
     from gailbench import experts
 
@@ -60,15 +60,15 @@ def measured_baselines() -> pd.DataFrame:
 
 
 def own_baselines(results: Path, known: pd.DataFrame) -> pd.DataFrame:
-    """Return these baselines and those of a user's own tasks: random and expert means of the experts' cards in the
-    results folder."""
+    """Return the known baselines and those of a user's own tasks. The latter are the random and expert means in the
+    experts' cards in the results folder."""
     found = {}
     for path in sorted((results / "experts").glob("*.json")):
         try:
             card = json.loads(read_regular(path))
             means = [float(card["random"]["mean"]), float(card["stochastic_mean"])]
         except (GailbenchError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            continue  # a card of the paper's tasks has no random policy of its own
+            continue  # cards of the paper's tasks have no returns of the random policy
         if path.stem not in known.index and all(map(math.isfinite, means)):
             found[path.stem] = means
     own = pd.DataFrame.from_dict(found, orient="index", columns=["random_mean", "expert_mean"], dtype="float64")
@@ -76,14 +76,14 @@ def own_baselines(results: Path, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def normalize(mean: pd.Series, task: pd.Series, baselines: pd.DataFrame) -> pd.Series:
-    """Return (mean - random) / (expert - random), row by row; NaN where a baseline is missing."""
+    """Return (mean - random) / (expert - random) for each row; NaN if a baseline is missing."""
     random = task.map(baselines["random_mean"]).astype("float64")
     span = task.map(baselines["expert_mean"]).astype("float64") - random
     return (mean - random) / span.where(span != 0)
 
 
 def spans(task: pd.Series, baselines: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a normalized score of 1 is worth in returns (expert - random), ours and the paper's, (rows,)."""
+    """Return expert - random in returns, ours and the paper's, (rows,) each."""
     both = []
     for frame in (baselines, published_baselines()):
         span = (frame["expert_mean"] - frame["random_mean"]).reindex(task).to_numpy(dtype=np.float64)
@@ -92,10 +92,10 @@ def spans(task: pd.Series, baselines: pd.DataFrame) -> tuple[NDArray[np.float64]
 
 
 def pool(results: Results, by: list[str]) -> pd.DataFrame:
-    """Pool the evaluation trajectories of all runs that agree in `by`.
+    """Pool the evaluation trajectories of all runs with equal values in the columns `by`.
 
     Returns:
-        `by`, seeds, episodes, mean, std (the population's, over trajectories, as in the paper).
+        Columns `by`, seeds, episodes, mean, std (population standard deviation over trajectories, as in the paper).
     """
     frame = results.returns.merge(results.runs, on="run")
     groups = frame.groupby(by, dropna=False, sort=False)
@@ -110,18 +110,18 @@ def pool(results: Results, by: list[str]) -> pd.DataFrame:
 
 
 def run_scores(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run: CELL, method, mean, normalized_mean of its own evaluation trajectories."""
+    """Return one row per run: CELL, method, and the mean and normalized_mean of its evaluation trajectories."""
     scores = results.runs[["run", *CELL]].merge(pool(results, ["run"])[["run", "mean"]], on="run")
     scores["normalized_mean"] = normalize(scores["mean"], scores["task"], baselines)
     return _with_method(scores)
 
 
 def paper_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return the paper's grid: TABLE_COLUMNS, the paper's training_runs, and method (a column heading).
+    """Return the paper's table: TABLE_COLUMNS, the paper's training_runs, and method (a column heading).
 
-    One row per published cell, in the order of the tasks; after a task's own rows, sizes and algorithms that
-    only we have, and what the authors ran but did not publish where we ran it, too. Runs with settings outside the
-    paper's grid are not in it, nor are the controls.
+    There is one row per published cell, in the order of the tasks. After a task's published rows follow sizes and
+    algorithms that only we have, and unpublished cells of the authors for which we have runs. Runs with settings
+    outside the paper's grid and controls are not in the table.
     """
     ours = pool(subset(results, results.runs["of_paper"] & (results.runs["algorithm"] != CONSTANT.name)), CELL)
     published = _of_paper(published_results()).assign(order=range(len(published_results())), published=True)
@@ -140,13 +140,13 @@ def paper_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
 
 
 def normalized_runs(results: Results, baselines: pd.DataFrame) -> dict[tuple[Any, ...], NDArray[np.float64]]:
-    """Return the normalized run means of every cell of the paper's grid, (R,), by its `cell_key`."""
+    """Return the normalized means of the runs (R,) of every cell of the paper's grid, by its `cell_key`."""
     scores = run_scores(subset(results, results.runs["of_paper"]), baselines)
     return _by_cell(scores)
 
 
 def cell_key(cell: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the values of CELL as a key; "" stands for no entropy weight, which as NaN would equal nothing."""
+    """Return the values of CELL as a key. "" stands for no entropy weight, since NaN is not equal to itself."""
     return tuple("" if value != value else value for value in cell)
 
 
@@ -156,8 +156,8 @@ def _by_cell(scores: pd.DataFrame) -> dict[tuple[Any, ...], NDArray[np.float64]]
 
 
 def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return OTHER_COLUMNS: the runs whose settings are not in the paper's grid, each setting apart, and method, their
-    label in figures and on the page."""
+    """Return OTHER_COLUMNS and method for the runs whose settings are not in the paper's grid, one row per settings.
+    method is their label in figures and on the page."""
     ours = pool(subset(results, ~results.runs["of_paper"]), [*CELL, "settings"])
     table = _with_baselines(ours.merge(_of_paper(published_results()), on=CELL, how="left"), baselines).sort_values(
         ["task", "settings", "trajectories", "algorithm", "entropy_weight"], key=by_rank, ignore_index=True
@@ -166,7 +166,7 @@ def other_settings_table(results: Results, baselines: pd.DataFrame) -> pd.DataFr
 
 
 def other_scores(results: Results, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return `run_scores` of the runs in `other_settings_table`, and settings and seed; method is their label."""
+    """Return `run_scores` of the runs in `other_settings_table`, with settings and seed. method is their label."""
     scores = run_scores(subset(results, ~results.runs["of_paper"]), baselines)
     return _with_label(scores.merge(results.runs[["run", "settings", "seed"]], on="run"))
 
@@ -181,13 +181,13 @@ def _with_label(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def heading(algorithm: str) -> str:
-    """Return an algorithm's heading; of somebody's, from a file, or of a package that is not installed, its name."""
+    """Return an algorithm's heading. For an added method, or if its package is not installed, return its name."""
     known = registry().get(algorithm)
     return algorithm if known is None else known.heading
 
 
 def method(task: str, algorithm: str, entropy_weight: float) -> str:
-    """Return the column heading of a cell: BC, FEM, GTAL, GAIL, or GAIL with its lambda where several are."""
+    """Return the column heading of a cell: BC, FEM, GTAL, GAIL, or GAIL with its lambda if the task has several."""
     name, known = heading(algorithm), registry().get(algorithm)
     if known is None or not known.has_entropy_weight or task not in TASKS or len(TASKS[task].entropy_weights) < 2:
         return name
@@ -196,13 +196,13 @@ def method(task: str, algorithm: str, entropy_weight: float) -> str:
 
 
 def short_method(method: str) -> str:
-    """Return a method's heading as it fits under a column: a lambda alone."""
+    """Return a short heading of a method, for use under a column: only its lambda, if it has one."""
     weighted = "|".join(re.escape(known.heading) for known in registry().values() if known.has_entropy_weight)
     return re.sub(rf"^({weighted}) (?=λ = )", "", method).replace(f" ({UNPUBLISHED})", "*")
 
 
 def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: int) -> pd.Series | None:
-    """Return the published row of a cell, None if the paper has none."""
+    """Return the published row of a cell; None if the paper does not have this cell."""
     paper = published_results()
     weight = paper["entropy_weight"]
     same_weight = weight.isna() if math.isnan(entropy_weight) else weight == entropy_weight
@@ -212,10 +212,10 @@ def paper_cell(task: str, algorithm: str, entropy_weight: float, trajectories: i
 
 
 def table_csv(table: pd.DataFrame, columns: list[str] = TABLE_COLUMNS) -> str:
-    """Return CSV text in which an unknown number is an empty cell.
+    """Return the table as CSV. Unknown numbers are empty.
 
-    No text in it is a formula to a spreadsheet: what looks like one gets an apostrophe before it, as OWASP advises
-    against CSV injection. Numbers stay as they are.
+    Text that a spreadsheet would treat as a formula gets an apostrophe before it, as OWASP advises against CSV
+    injection. Numbers are unchanged.
     """
     text = table[columns].copy()
     for column in text:
@@ -226,7 +226,7 @@ def table_csv(table: pd.DataFrame, columns: list[str] = TABLE_COLUMNS) -> str:
 
 
 def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
-    """Return what a reader of the table has to know: runs kept out, mixed experts, missing baselines."""
+    """Return remarks for the reader of the table: runs that are left out, mixed experts, missing baselines."""
     remarks = []
     others = results.runs.loc[~results.runs["of_paper"], "settings"].value_counts().sort_index()
     if len(others):
@@ -244,14 +244,14 @@ def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
 
 
 def _of_paper(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return cells of the paper's, `paper_` before their numbers."""
+    """Return the paper's cells, with the prefix `paper_` in the names of number columns."""
     names = {"mean": "paper_mean", "std": "paper_std", "normalized_mean": "paper_normalized_mean"}
     types = {"task": "str", "algorithm": "str", "entropy_weight": "float64", "trajectories": "int64"}
     return cells.rename(columns=names).astype(types)
 
 
 def _with_baselines(table: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Complete joined cells: counts are 0 without a run, everything else stays unknown."""
+    """Complete joined cells. Counts are 0 if there are no runs; everything else stays unknown."""
     table = table.astype({"mean": "float64", "std": "float64"})
     table["normalized_mean"] = normalize(table["mean"], table["task"], baselines)
     for count in ("seeds", "episodes"):
@@ -266,7 +266,7 @@ def _with_method(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_rank(column: pd.Series) -> pd.Series:
-    """Sort key: tasks and algorithms in the paper's order, others by name after them."""
+    """Return the sort key: tasks and algorithms in the paper's order, then others by name."""
     known: dict[str, Iterable[str]] = {"task": TASKS, "algorithm": ALGORITHMS}
     if column.name not in known:
         return column

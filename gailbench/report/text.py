@@ -1,4 +1,4 @@
-"""How numbers and layouts look in the text formats: shared by Markdown, LaTeX and the page."""
+"""Forms of numbers and layouts of tables, shared by Markdown, LaTeX and the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEGEND = "✓ matches, ▲ better, ▼ worse, ? open"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a laid out table: a task at a size, and the cell (a row of the frame) under each heading."""
+    """A row of a table: a task, a size, and the cell (a row of the data frame) under each heading."""
 
     task: str
     trajectories: int
@@ -27,14 +27,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """A table as the paper lays it out: algorithms side by side."""
+    """A table in the paper's layout, with one column per algorithm."""
 
     methods: list[str]
     rows: list[Row]
 
 
 def blocks(table: pd.DataFrame, tasks: list[str]) -> list[Block]:
-    """Lay out the cells of these tasks, one block per set of columns: reacher's are its own."""
+    """Lay out the cells of these tasks, with one block per set of columns. Reacher has other columns than the
+    others."""
     layouts: dict[tuple[str, ...], list[str]] = {}
     for task in tasks:
         layouts.setdefault(TASKS[task].algorithms if task in TASKS else ALGORITHMS, []).append(task)
@@ -52,7 +53,7 @@ def _block(table: pd.DataFrame) -> Block:
 
 
 def seeds(row: pd.Series) -> str:
-    """Return seeds x trajectories of each: `3/7 seeds x 50` where the paper has more, else `1 seed x 50`."""
+    """Return seeds x trajectories per seed: `3/7 seeds x 50` if the paper has more seeds, otherwise `1 seed x 50`."""
     wanted = row["training_runs"]
     number = f"{row['seeds']}/{wanted:.0f}" if row["seeds"] < wanted else str(row["seeds"])
     of_each, rest = divmod(row["episodes"], row["seeds"])
@@ -60,7 +61,7 @@ def seeds(row: pd.Series) -> str:
 
 
 def mean_and_std(mean: float, std: float) -> str:
-    """Both with two decimals where the mean is small (reacher's returns are around -4), else with one."""
+    """Return mean and std, with two decimals if the mean is small (reacher's returns are around -4), else with one."""
     if math.isnan(mean):
         return NOTHING
     decimals = _decimals(mean)
@@ -68,17 +69,17 @@ def mean_and_std(mean: float, std: float) -> str:
 
 
 def score(value: float) -> str:
-    """A normalized score, or a probability."""
+    """Return the text of a normalized score or a probability."""
     return NOTHING if math.isnan(value) else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`0.97 [0.95, 0.98]`, without brackets where there is no interval."""
+    """Return a value with its interval: `0.97 [0.95, 0.98]`, or only the value if there is no interval."""
     return score(value) if math.isnan(low) else f"{score(value)} [{score(low)}, {score(high)}]"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 cell`, `2 cells`, `2 trajectories`."""
+    """Return a number with a noun: `1 cell`, `2 cells`, `2 trajectories`."""
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

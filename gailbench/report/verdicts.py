@@ -1,8 +1,10 @@
 """A verdict per cell: does our normalized mean match the paper's? The rule is explained in docs/report.md.
 
-The difference between the means of our runs and of the paper's gets a 95 % interval, by Welch's t-test between run
-means; it is compared with a margin of equivalence. A permutation test has to confirm what is better or worse.
-Legend: R training runs, N trajectories of one of them.
+The difference between the means of our runs and of the paper's has a 95 % interval, by Welch's t-test between the means
+of runs. The interval is compared with a margin of equivalence. "Better" and "worse" must be confirmed by a permutation
+test.
+
+Legend: R training runs, N trajectories of a run.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from gailbench.report.table import cell_key, normalized_runs, spans
 Verdict = Literal["matches", "better", "worse", "open", ""]
 VERDICTS: tuple[Verdict, ...] = ("matches", "better", "worse", "open")
 VERDICT_COLUMNS = ["difference", "low", "high", "p", "verdict", "reason"]
-MARGIN = 0.05  # normalized; ours, because deterministic hoppers' intervals are so narrow that nothing would match
+MARGIN = 0.05  # normalized; our choice: without it nothing on hopper would match, since its intervals are so narrow
 CONFIDENCE = 0.95
 SINGLE_RUN = "the paper's cell is a single training run, whose seed-to-seed spread is unknown: not in the interval"
 SPREAD_OF_OURS = "the paper's cell is a single training run, whose seed-to-seed spread is taken to be that of ours"
@@ -51,9 +53,9 @@ class Comparison:
 
 
 def compare(difference: float, parts: Sequence[Uncertainty]) -> Comparison:
-    """Give a difference its interval and p, by Student's t with Welch and Satterthwaite's degrees of freedom.
+    """Return a difference with its interval and p, by Student's t with Welch and Satterthwaite's degrees of freedom.
 
-    Without any variance the interval is the point.
+    If there is no variance, the interval is a point.
     """
     variance = sum(part.variance for part in parts)
     if variance <= 0:
@@ -66,7 +68,7 @@ def compare(difference: float, parts: Sequence[Uncertainty]) -> Comparison:
 
 
 def judge(low: float, high: float) -> Verdict:
-    """Return what an interval of (ours - paper) says: inside the margin, beyond one side of it, or neither."""
+    """Return the verdict by an interval of (ours - paper): within the margin, above it, below it, or open."""
     if -MARGIN <= low and high <= MARGIN:
         return "matches"
     if low > MARGIN:
@@ -77,17 +79,17 @@ def judge(low: float, high: float) -> Verdict:
 
 
 def variance(values: NDArray[np.float64]) -> float:
-    """Return the unbiased variance of values (N,), N > 1; exactly 0 where all are the same."""
+    """Return the unbiased variance of values (N,), N > 1. It is exactly 0 if all values are the same."""
     return 0.0 if values.min() == values.max() else float(np.var(values, ddof=1))
 
 
 def of_runs(scores: NDArray[np.float64]) -> Uncertainty:
-    """Return the uncertainty of the mean of several runs' means, (R,)."""
+    """Return the uncertainty of the mean over several runs, from their means (R,)."""
     return Uncertainty(variance(scores) / len(scores), len(scores) - 1)
 
 
 def of_trajectories(variance: float, number: int) -> list[Uncertainty]:
-    """Return the uncertainty of a single run's mean over N trajectories; none is known of one trajectory."""
+    """Return the uncertainty of a single run's mean over N trajectories. It is unknown for one trajectory."""
     return [Uncertainty(variance / number, number - 1)] if number > 1 else []
 
 
@@ -95,8 +97,8 @@ def compare_runs(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Compa
     """Compare several runs of ours with the paper's.
 
     Args:
-        ours: Normalized run means, (R,), R > 1.
-        paper: The paper's, (R,). Of a single one the spread is taken to be that of ours.
+        ours: Normalized means of our runs, (R,), R > 1.
+        paper: Normalized means of the paper's runs, (R,). If there is one run, its variance is assumed to equal ours.
     """
     difference = float(ours.mean() - paper.mean())
     if len(paper) > 1:
@@ -106,26 +108,27 @@ def compare_runs(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Compa
 
 
 def confirmed(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> bool:
-    """Return whether an exact test of the same runs is as sure of a difference as Welch's: runs of which some fail are
-    far from normal, and Welch's test then errs in up to 6 %. True where the paper has one run, which has no such test.
+    """Return whether an exact test of the same runs confirms a difference. If some runs fail, means of runs are far
+    from normal, and Welch's test errs in up to 6 %. Return True if the paper has one run, since there is no such test
+    then.
 
     Args:
-        ours: Our normalized run means, (R,).
-        paper: The paper's, (R,).
+        ours: Normalized means of our runs, (R,).
+        paper: Normalized means of the paper's runs, (R,).
     """
     return len(paper) < 2 or two_sided_p(ours, paper) <= 1 - CONFIDENCE
 
 
 def verdict_of(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Verdict:
-    """Return the verdict on several runs of ours beside the paper's, normalized run means, (R,) each."""
+    """Return the verdict on several runs of ours and the paper's runs, from their normalized means (R,) each."""
     found = compare_runs(ours, paper)
     verdict = judge(found.low, found.high)
     return "open" if verdict in ("better", "worse") and not confirmed(ours, paper) else verdict
 
 
 def cell_verdicts(results: Results, table: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with VERDICT_COLUMNS: difference, low, high (normalized), p (of no difference); NaN where unknown;
-    verdict ("" without runs or without a number of the paper's) and reason."""
+    """Return `table` with VERDICT_COLUMNS: difference, low, high (normalized) and p (of no difference), which are NaN
+    if unknown; verdict ("" if there are no runs or no value of the paper) and reason."""
     returns = {run: values.to_numpy() for run, values in results.returns.groupby("run")["return"]}
     runs = results.runs[results.runs["of_paper"]]
     of_cell = {cell_key(cell): [returns[run] for run in of["run"]] for cell, of in runs.groupby(CELL, dropna=False)}
@@ -151,11 +154,11 @@ def _cell(
     """Return VERDICT_COLUMNS of a cell.
 
     Args:
-        row: Of the table.
-        runs: Our returns per run, (N,) each, divided by what a normalized score of 1 is worth.
-        scores: Our normalized run means, (R,).
-        paper: The cell's rows of `published_runs`.
-        paper_span: What a normalized score of 1 is worth in the paper's returns.
+        row: A row of the table.
+        runs: Our returns per run, (N,) each, divided by our expert - random.
+        scores: Normalized means of our runs, (R,).
+        paper: The rows of `published_runs` for the cell.
+        paper_span: expert - random in the paper's returns.
     """
     nothing = (math.nan,) * 4
     if not runs:
@@ -207,7 +210,7 @@ def _cell(
 
 
 def _without_failures(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> str:
-    """Return what the runs that did not fail say; "" where none failed or the others leave it open, too."""
+    """Return in words the verdict on the runs that did not fail; "" if none failed or this verdict is open too."""
     left = [side if (of_side := failed(side)) is None else side[~of_side] for side in (ours, paper)]
     if len(left[0]) + len(left[1]) == len(ours) + len(paper) or min(map(len, left)) < 2:
         return ""
