@@ -8,7 +8,7 @@ from gailbench.commands.options import POSITIVE, TASK_LIST, THREADS, print_json,
 from gailbench.tasks import TASKS, Task
 
 
-@click.command("bench")
+@click.command("bench", short_help="Measure speed against the physics alone.")
 @click.option("--task", "tasks", type=TASK_LIST, help="Tasks; all nine if not given.")
 @click.option("--threads", type=THREADS, default=1, help="Threads per measurement.")
 @click.option("--rounds", type=POSITIVE, default=5, help="Rounds of measurements; medians are printed.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gailbench.report.findings import Findings
 
 
-@click.command("report")
+@click.command("report", short_help="Write tables, figures and a page of results.")
 @click.option("--results", type=FOLDER, default=Path("results"), help="Results folder.")
 @click.option("--out", type=FOLDER, help="Folder of the report.  [default: RESULTS/report]", show_default=False)
 @click.option(

@@ -32,7 +32,7 @@ from gailbench.commands.options import (
 from gailbench.tasks import Task
 
 
-@click.command("run")
+@click.command("run", short_help="Train algorithms on tasks.")
 @click.option(
     "--task",
     "tasks",

@@ -9,7 +9,7 @@ import click
 from gailbench.commands.options import FOLDER, print_json
 
 
-@click.command("show")
+@click.command("show", short_help="Show one run.")
 @click.argument("run", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(run: Path, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from gailbench.commands.options import TASK_LIST, duration, print_json, print_ta
 from gailbench.tasks import TASKS, Task
 
 
-@click.group("tasks", invoke_without_command=True)
+@click.group("tasks", short_help="List the tasks, or check one of your own.", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every setting.")
 @click.pass_context
 def tasks(context: click.Context, as_json: bool) -> None:

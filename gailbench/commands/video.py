@@ -14,7 +14,7 @@ from gailbench.tasks import Task
 SHIPPED = Path("")
 
 
-@click.command("video")
+@click.command("video", short_help="Render episodes as a video.")
 @click.argument("run", type=FOLDER, required=False)
 @click.option("--task", "tasks", type=TASK_LIST, help="One task.  [default: the run's]", show_default=False)
 @click.option(
