@@ -27,7 +27,7 @@ from gailbench.simulation import rendering
 from gailbench.tasks import Task, get_task, own_task, task_from_file
 from gailbench.video import pace, record, write_gif, write_mp4
 
-EXTRA = "pip install gailbench[video]"
+EXTRA = "pip install -e '.[video]'"
 av = pytest.importorskip("av", reason=f"PyAV is not installed: {EXTRA}")
 pytest.importorskip("pygame", reason=f"pygame is not installed: {EXTRA}")
 pytestmark = pytest.mark.usefixtures("environment")
@@ -230,7 +230,7 @@ def test_a_missing_package_names_the_extra(
     monkeypatch.setitem(sys.modules, package, None)  # import raises ImportError
     finished = call("video", "--task", "cartpole", "--out", tmp_path / f"x{ending}")
     assert (finished.code, finished.err.count("\n"), files_under(tmp_path)) == (1, 1, {})
-    assert f"needs the package {package}; install it with pip install 'gailbench[video]'" in finished.err
+    assert f"needs the package {package}; install it with pip install -e '.[video]' in a checkout" in finished.err
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
+from gailbench.plumbing.bounds import how_to_install
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.interrupts import StopSignals
@@ -56,7 +57,7 @@ def execute(
     try:
         import ray
     except ImportError:
-        raise GailbenchError("Ray is not installed; 'pip install gailbench[ray]' installs it") from None
+        raise GailbenchError(f"Ray is not installed; {how_to_install('ray')}") from None
     if not jobs:
         return Outcome()
     try:

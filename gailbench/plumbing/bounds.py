@@ -100,6 +100,11 @@ class Budget:
         return size
 
 
+def how_to_install(extra: str) -> str:
+    """Return what to do if the packages of an extra are missing. gailbench is installed from a checkout."""
+    return f"install it with pip install -e '.[{extra}]' in a checkout of gailbench"
+
+
 def load_extra(module: str, extra: str, purpose: str) -> Any:
     """Import an optional package.
 
@@ -110,5 +115,5 @@ def load_extra(module: str, extra: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise GailbenchError(
-            f"{purpose} needs the package {module.partition('.')[0]}; install it with pip install 'gailbench[{extra}]'"
+            f"{purpose} needs the package {module.partition('.')[0]}; {how_to_install(extra)}"
         ) from None

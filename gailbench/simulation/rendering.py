@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.plumbing.bounds import how_to_install
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.simulation.gymnasium import make_single
 from gailbench.tasks import Task
@@ -84,7 +85,7 @@ def image(env: Any, environment: str) -> NDArray[np.uint8]:
     except gymnasium.error.DependencyNotInstalled as error:
         if "pygame" in str(error):
             raise GailbenchError(
-                f"rendering '{environment}' needs the package pygame; install it with pip install 'gailbench[video]'"
+                f"rendering '{environment}' needs the package pygame; {how_to_install('video')}"
             ) from None
         raise GailbenchError(f"'{environment}' cannot be rendered: {first_line(error)}") from None
     except Exception as error:  # rendering can raise anything

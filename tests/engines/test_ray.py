@@ -21,7 +21,7 @@ from gailbench.runs import grid
 from gailbench.runs.grid import Event, Job, Request
 from gailbench.tasks import get_task
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install gailbench[ray]")
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 
 RESULT_FILES = ("spec.json", "curve.csv", "policy.safetensors", "evaluation.csv")
 GRID = (

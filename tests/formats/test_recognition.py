@@ -183,7 +183,7 @@ def test_a_missing_package_names_its_extra(module, extra, tmp_path, monkeypatch)
     else:
         path.mkdir()
         (path / "state.json").write_text('{"_data_files": []}')
-    refusal(path, module, f"pip install 'gailbench[{extra}]'")
+    refusal(path, module, f"install it with pip install -e '.[{extra}]' in a checkout of gailbench")
 
 
 def test_importing_the_formats_imports_no_optional_package():

@@ -23,7 +23,7 @@ from gailbench.tasks import get_task
 
 reader = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator",
-    reason="TensorBoard is not installed: pip install gailbench[tensorboard]",
+    reason="TensorBoard is not installed: pip install -e '.[tensorboard]'",
 )
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -134,5 +134,5 @@ def test_without_tensorboard_nothing_starts(monkeypatch: pytest.MonkeyPatch, tmp
     finished = call("run", "--task", "cartpole", "--tensorboard", "--results", tmp_path / "results")
     assert (finished.code, finished.err.count("\n")) == (1, 1)
     assert "--tensorboard needs the package tensorboard" in finished.err
-    assert "pip install 'gailbench[tensorboard]'" in finished.err
+    assert "pip install -e '.[tensorboard]' in a checkout" in finished.err
     assert not (tmp_path / "results").exists()
