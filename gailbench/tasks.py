@@ -104,6 +104,11 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
+def as_option(task: Task) -> str:
+    """Return how to name a task on the command line. A user's own task does not know the id or file it was given as."""
+    return f"--task {task.name}" if task.name in TASKS else "with the same --task"
+
+
 def find_task(name: str) -> Task:
     """Return one of the paper's tasks by its name or Gymnasium id, or another task by a TOML file or Gymnasium id.
 

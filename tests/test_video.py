@@ -22,7 +22,8 @@ from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.streams import stream
 from gailbench.runs.execute import execute
-from gailbench.runs.spec import make_spec, task_of_run
+from gailbench.runs.folder import RunFolder
+from gailbench.runs.spec import make_spec
 from gailbench.simulation import rendering
 from gailbench.tasks import Task, get_task, own_task, task_from_file
 from gailbench.video import pace, record, write_gif, write_mp4
@@ -158,7 +159,7 @@ def test_a_run_says_which_task_it_is_of(task: Task, tmp_path: Path) -> None:
 
     spec = make_spec(task, "constant", 0, 0, None)
     (tmp_path / "spec.json").write_text(json.dumps(spec.as_json()))
-    assert task_of_run(tmp_path) == task
+    assert RunFolder(tmp_path).task() == task
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from gailbench.commands.options import FILE, TASK_LIST, Setting, algorithm_name, print_json, print_table
+from gailbench.commands.options import (
+    FILE,
+    TASK_LIST,
+    algorithm_name,
+    one_task,
+    print_json,
+    print_table,
+    setting_option,
+)
 from gailbench.tasks import TASKS, Task
 
 
@@ -19,9 +27,7 @@ def config() -> None:
 @config.command("show")
 @click.option("--task", "tasks", type=TASK_LIST, required=True, help="One task.")
 @click.option("--algorithm", required=True, help="One algorithm.")
-@click.option(
-    "--set", "settings", type=Setting(), multiple=True, help="A setting, such as loop.gamma=0.99.  [default: none]"
-)
+@setting_option("A setting, such as loop.gamma=0.99.  [default: none]")
 @click.option("--config", "file", type=FILE, help="TOML file with settings.  [default: none]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(
@@ -36,9 +42,7 @@ def show(
     from gailbench.algorithms import get_algorithm
     from gailbench.runs import settings as by_name
 
-    if len(tasks) != 1:
-        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
-    (task,) = tasks
+    task = one_task(tasks)
     try:
         chosen = get_algorithm(algorithm_name(algorithm))
     except ValueError as error:

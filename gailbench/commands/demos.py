@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, print_json, same, say, telling
+from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, one_task, print_json, say, telling
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS, Task, as_option
 
 
 @click.group()
@@ -35,8 +35,8 @@ def demos_sample(
     from gailbench import demonstrations, experts
 
     chosen = tasks or [TASKS[name] for name in experts.shipped()]
-    if len(chosen) > 1 and (out is not None or file is not None):
-        raise click.UsageError(f"--out and --expert name one file, but there are {len(chosen)} tasks; give one --task")
+    if out is not None or file is not None:
+        one_task(chosen, "--out and --expert name one file")
     with telling() as tell:
         for task in chosen:
             policy, digest = experts.load(task, file)
@@ -52,7 +52,7 @@ def demos_sample(
 
 def _next(task: Task, path: Path, trajectories: int) -> str:
     """Return the command that learns from a demonstrations file, with sizes for which it has enough trajectories."""
-    command = f"next: gailbench run {same(task)} --demos {shlex.quote(str(path))}"
+    command = f"next: gailbench run {as_option(task)} --demos {shlex.quote(str(path))}"
     if trajectories >= max(task.sizes):
         return command
     sizes = [size for size in task.sizes if size <= trajectories] or [trajectories]
@@ -80,9 +80,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 
     from gailbench import formats
 
-    if len(tasks) != 1:
-        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
-    (task,) = tasks
+    task = one_task(tasks)
     path = out or Path("demos") / f"{task.name}_imported.npz"
     if path.exists() and not overwrite:
         raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")

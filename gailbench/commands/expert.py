@@ -17,19 +17,19 @@ from gailbench.commands.options import (
     SECONDS,
     SEED,
     TASK_LIST,
-    Setting,
     count,
     duration,
+    one_task,
     print_json,
     print_table,
-    same,
     say,
+    setting_option,
     stderr,
     telling,
 )
 from gailbench.experts import default_path
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS, Task, as_option
 
 
 @click.group()
@@ -47,14 +47,7 @@ def expert() -> None:
     help="Policy file.  [default: experts/TASK.safetensors; for your own task, under results/]",
     show_default=False,
 )
-@click.option(
-    "--set",
-    "settings",
-    type=Setting(),
-    multiple=True,
-    help="A setting of the recipe, such as batch=20000.  [default: none]",
-    show_default=False,
-)
+@setting_option("A setting of the recipe, such as batch=20000.  [default: none]")
 @click.option(
     "--start",
     type=FILE,
@@ -94,12 +87,12 @@ def expert_train(
     from gailbench.simulation import estimate_steps_per_second
 
     chosen = tasks or list(TASKS.values())
-    if out is not None and len(chosen) > 1:
-        raise click.UsageError(f"--out names one file, but there are {len(chosen)} tasks; give one --task")
+    if out is not None:
+        one_task(chosen, "--out names one file")
     if out is not None and out.suffix != ".safetensors":
         raise click.UsageError(f"--out {out} must end in .safetensors; the card and the curve are written beside it")
-    if start is not None and len(chosen) > 1:
-        raise click.UsageError(f"--start names one policy, but there are {len(chosen)} tasks; give one --task")
+    if start is not None:
+        one_task(chosen, "--start names one policy")
     if taken := [name for name, _ in settings if name in ("iterations", "seed")]:
         raise click.UsageError(f"--set {taken[0]}: give --{taken[0]} instead")
     prepare_process(1)
@@ -129,7 +122,14 @@ def expert_train(
             with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
                 try:
                     card = train(
-                        *(task, recipe, path, progress.show, lambda: stopping.set, checkpoint_every, overwrite, start),
+                        task,
+                        recipe,
+                        path,
+                        progress.show,
+                        stop=lambda: stopping.set,
+                        checkpoint_every=checkpoint_every,
+                        overwrite=overwrite,
+                        start=start,
                         notice=lambda text: say(f"remark: {text}"),
                     )
                 except Interrupted:
@@ -146,7 +146,7 @@ def expert_train(
 def _next(task: Task, path: Path) -> str:
     if path == default_path(task):
         return "next: gailbench run with the same --task"
-    return f"next: gailbench demos sample {same(task)} --expert {shlex.quote(str(path))}"
+    return f"next: gailbench demos sample {as_option(task)} --expert {shlex.quote(str(path))}"
 
 
 def _beside(card: dict[str, Any]) -> str:

@@ -254,9 +254,23 @@ def telling() -> Iterator[Callable[[str], None]]:
         raise lost[0]
 
 
-def same(task: Task) -> str:
-    """Return how to name a task on the command line. A user's own task does not know the id or file it was given as."""
-    return f"--task {task.name}" if task.name in TASKS else "with the same --task"
+def one_task(tasks: Sequence[Task], option: str = "") -> Task:
+    """Return the only task of --task.
+
+    Raises:
+        click.UsageError: There is not exactly one. `option` says which option names a single thing, for example
+            "--out names one file".
+    """
+    if len(tasks) != 1:
+        if option:
+            raise click.UsageError(f"{option}, but there are {len(tasks)} tasks; give one --task")
+        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
+    return tasks[0]
+
+
+def setting_option(help: str) -> Callable[[Any], Any]:
+    """Return the option --set, which may be given several times."""
+    return click.option("--set", "settings", type=Setting(), multiple=True, help=help, show_default=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

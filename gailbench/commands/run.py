@@ -17,15 +17,16 @@ from gailbench.commands.options import (
     TASK_LIST,
     CommaList,
     Duration,
-    Setting,
     Shard,
     algorithm_name,
     cores,
     count,
     duration,
     number,
+    one_task,
     print_table,
     say,
+    setting_option,
     stderr,
     whole_numbers,
 )
@@ -78,14 +79,7 @@ from gailbench.tasks import Task
 @click.option(
     "--batch", type=POSITIVE, help="State-action pairs per iteration.  [default: the paper's]", show_default=False
 )
-@click.option(
-    "--set",
-    "settings",
-    type=Setting(),
-    multiple=True,
-    help="A setting, such as gail.learning_rate=0.003; 'gailbench config show' lists them.  [default: none]",
-    show_default=False,
-)
+@setting_option("A setting, such as gail.learning_rate=0.003; 'gailbench config show' lists them.  [default: none]")
 @click.option(
     "--config",
     "config_file",
@@ -167,8 +161,8 @@ def run(
     if time_limit is not None:
         # Saving takes time too.
         deadline = time.monotonic() + time_limit - min(10.0, 0.05 * time_limit)
-    if demos_file is not None and len(tasks) > 1:
-        raise click.UsageError(f"--demos names one task's file, but there are {len(tasks)} tasks; give one --task")
+    if demos_file is not None:
+        one_task(tasks, "--demos names one task's file")
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray")
     if tensorboard:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, stderr
+from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, one_task, stderr
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import Task
 
@@ -57,12 +57,9 @@ def video(
     from gailbench.plumbing.files import check_writable
     from gailbench.policy import read_policy
     from gailbench.runs.folder import RunFolder
-    from gailbench.runs.spec import task_of_run
     from gailbench.video import FORMATS, check_format, record
 
-    if tasks is not None and len(tasks) != 1:
-        raise click.UsageError(f"--task names {len(tasks)} tasks; give one")
-    asked = tasks[0] if tasks else None
+    asked = None if tasks is None else one_task(tasks)
     if run is not None and file is not None:
         raise click.UsageError("RUN and --expert both name a policy; give one of them")
     if out.suffix not in FORMATS:
@@ -76,10 +73,11 @@ def video(
         task = asked
         policy, _ = experts.load(task, None if file == SHIPPED else file)
     else:
-        task = task_of_run(run)
+        folder = RunFolder(run)
+        task = folder.task()
         if asked is not None and asked.name != task.name:
             raise click.UsageError(f"{run} is a run of '{task.name}', not of '{asked.name}'; leave out --task")
-        path = RunFolder(run).policy
+        path = folder.policy
         if not path.exists():
             raise GailbenchError(
                 f"{run} has no policy yet; complete the run first, by 'gailbench run' with its settings"

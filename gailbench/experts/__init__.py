@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import read_regular, sha256_of
 from gailbench.simulation import dimensions
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS, Task, as_option
 
 if TYPE_CHECKING:
     from gailbench.demonstrations import Demonstrations
@@ -82,8 +82,7 @@ def check_exists(task: Task, results: Path) -> None:
     """
     path = default_path(task, results)
     if not path.exists():
-        # A user's own task does not know the id or the file that it was given as.
-        same = f"--task {task.name}" if task.name in TASKS else f"with the same --task and --out {path}"
+        same = as_option(task) if task.name in TASKS else f"{as_option(task)} and --out {path}"
         raise GailbenchError(
             f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and "
             "'gailbench run --demos' takes demonstrations of your own"

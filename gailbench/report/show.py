@@ -17,6 +17,7 @@ from gailbench.report.data import plain
 from gailbench.report.load import Damaged, content_of, read_run
 from gailbench.report.table import measured_baselines, method, normalize, paper_cell
 from gailbench.report.text import mean_and_std, plural, score
+from gailbench.runs.folder import RunFolder
 
 WIDTH = 60
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -41,15 +42,16 @@ def describe(folder: Path) -> Description:
     Raises:
         GailbenchError: The folder is not a run folder, or is damaged.
     """
-    if not (folder / "spec.json").exists():
+    files = RunFolder(folder)
+    if not files.spec.exists():
         raise GailbenchError(
             f"{folder} is not a run: there is no spec.json in it; runs are RESULTS/runs/task=.../.../seed=..."
         )
     try:
         spec, returns, curve = read_run(folder)
-        details = json.loads(content_of(folder / "spec.json"))
-        versions = _json(folder / "versions.json", str)
-        timing = _json(folder / "timing.json", float)
+        details = json.loads(content_of(files.spec))
+        versions = _json(files.versions, str)
+        timing = _json(files.timing, float)
     except Damaged as damage:
         raise GailbenchError(f"{folder} is damaged: {damage}") from None
     weight = spec["entropy_weight"]

@@ -37,7 +37,8 @@ from gailbench.plumbing.files import (
     sha256_of,
     write_atomic,
 )
-from gailbench.runs.spec import RunSpec
+from gailbench.runs.spec import RunSpec, task_of
+from gailbench.tasks import Task
 
 EPISODES = 50
 EVALUATION_COLUMNS = "episode,return,length"
@@ -101,6 +102,24 @@ class RunFolder:
     def complete(self) -> bool:
         """Whether the run is complete: the file that is written last exists."""
         return self.evaluation.exists()
+
+    def task(self) -> Task:
+        """Return the run's task.
+
+        Raises:
+            GailbenchError: The folder is not a run folder, or its spec.json is damaged.
+        """
+        try:
+            content = read_regular(self.spec)
+        except GailbenchError as error:
+            raise GailbenchError(
+                f"{self.path} is not a run: {self.spec.name} cannot be read ({error}); runs are "
+                "RESULTS/runs/task=.../.../seed=..."
+            ) from None
+        try:
+            return task_of(json.loads(content))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise GailbenchError(f"{self.spec} is damaged ({first_line(error)})") from None
 
     def returns(self, spec: RunSpec, notice: Notice) -> NDArray[np.float64] | None:
         """Return the evaluation returns (EPISODES,) of a complete run. Return None if the run is incomplete or damaged.

@@ -10,7 +10,7 @@ from typing import Any
 
 from gailbench.algorithms import Algorithm, get_algorithm
 from gailbench.demonstrations import Demonstrations
-from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, get_task
 
 # Version of the computation. Since version 2 a batch holds the first episodes, as few as hold the required pairs. The
@@ -160,26 +160,16 @@ def make_spec(
     )
 
 
-def task_of_run(folder: Path) -> Task:
-    """Return the task of the run in a folder.
+def task_of(content: Mapping[str, Any]) -> Task:
+    """Return the task of a run from the content of its spec.json.
 
     Raises:
-        GailbenchError: The folder is not a run folder, or its spec.json is damaged.
+        ValueError: The content does not describe a task. KeyError, TypeError and AttributeError say so too.
     """
-    path = folder / "spec.json"
-    try:
-        content = json.loads(path.read_bytes())
-        definition = content.get("definition")
-        if definition is None:
-            return get_task(content["task"])
-        return Task(**{name: _as_tuples(value) for name, value in definition.items()})
-    except OSError as error:
-        raise GailbenchError(
-            f"{folder} is not a run: {path.name} cannot be read ({error.strerror}); runs are "
-            "RESULTS/runs/task=.../.../seed=..."
-        ) from None
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise GailbenchError(f"{path} is damaged ({first_line(error)})") from None
+    definition = content.get("definition")
+    if definition is None:
+        return get_task(content["task"])
+    return Task(**{name: _as_tuples(value) for name, value in definition.items()})
 
 
 def _as_tuples(value: Any) -> Any:
