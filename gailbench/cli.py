@@ -12,7 +12,8 @@ import click
 
 from gailbench import __version__
 from gailbench.commands import bench, config, demos, expert, report, run, show, tasks, video
-from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED, prepare_streams, say
+from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED
+from gailbench.commands.printing import prepare_streams, say
 from gailbench.plumbing.errors import GailbenchError, first_line
 
 EXIT_CODES = """\b

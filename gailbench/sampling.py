@@ -1,15 +1,20 @@
 """Sampling with a policy: batches for learning, whole episodes for demonstrations and evaluation.
 
+`Sampler` steps many copies of an environment side by side. `gymnasium_episodes` steps Gymnasium's own environment, to
+measure experts and the random policy.
+
 Legend: T steps, N environments, B pairs of the batch, K episodes, O and A the dimensions of observations and actions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -295,3 +300,49 @@ def evaluate(
     """
     batch = Sampler(task, episodes, generator).sample_each(policy, deterministic)
     return batch.returns, batch.lengths
+
+
+def gymnasium_episodes(
+    task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the returns and lengths (episodes,) of whole episodes in `gymnasium.make(task.environment)`. Actions are
+    not clipped.
+
+    Without a policy actions are uniform in the action space: the paper's random policy.
+    """
+    from gailbench.simulation.gymnasium import make_single
+    from gailbench.simulation.mujoco import log_warnings
+
+    log_warnings()
+    env = make_single(task)
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+    for episode in range(episodes):
+        for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+            returns[episode] += reward
+            lengths[episode] += 1
+    env.close()
+    return returns, lengths
+
+
+def steps_of_episode(
+    env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
+) -> Iterator[float]:
+    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
+    space = env.action_space
+    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    actor = None if policy is None else policy.actor()
+    observation, _ = env.reset(seed=int(generator.integers(2**31)))
+    for _ in range(horizon):
+        if policy is None or actor is None:
+            action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
+        else:
+            noise = None
+            if not deterministic:
+                noise = policy.distribution.noise(generator, (1,), policy.action_dim)
+            row = np.asarray(observation, dtype=np.float32)[None]
+            action = actor(row, noise)[0][0]
+        action = int(action + space.start) if discrete else action.astype(np.float64)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        yield float(reward)
+        if terminated or truncated:
+            return

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.experts.train import steps_of_episode
 from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.files import open_atomic, remove_temporary
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
+from gailbench.sampling import steps_of_episode
 from gailbench.simulation.mujoco import log_warnings
 from gailbench.simulation.rendering import image, make_rendering
 from gailbench.tasks import Task

@@ -17,13 +17,13 @@ from cli_helpers import call, files_under
 from PIL import Image
 
 from gailbench import demonstrations, experts
-from gailbench.experts.train import gymnasium_episodes
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.streams import stream
 from gailbench.runs.execute import execute
 from gailbench.runs.folder import RunFolder
 from gailbench.runs.spec import make_spec
+from gailbench.sampling import gymnasium_episodes
 from gailbench.simulation import rendering
 from gailbench.tasks import Task, get_task, own_task, task_from_file
 from gailbench.video import pace, record, write_gif, write_mp4

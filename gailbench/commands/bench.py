@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gailbench.commands.options import POSITIVE, TASK_LIST, THREADS, print_json, print_table, say
+from gailbench.commands.options import POSITIVE, TASK_LIST, THREADS
+from gailbench.commands.printing import print_json, print_table, say
 from gailbench.tasks import TASKS, Task
 
 

@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from gailbench.commands.options import (
-    FILE,
-    TASK_LIST,
-    algorithm_name,
-    one_task,
-    print_json,
-    print_table,
-    setting_option,
-)
+from gailbench.commands.options import FILE, TASK_LIST, algorithm_name, one_task, setting_option
+from gailbench.commands.printing import print_json, print_table
 from gailbench.tasks import TASKS, Task
 
 

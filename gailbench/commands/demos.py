@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, one_task, print_json, say, telling
+from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, one_task
+from gailbench.commands.printing import print_json, say, telling
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, as_option
 

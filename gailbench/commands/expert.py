@@ -17,16 +17,10 @@ from gailbench.commands.options import (
     SECONDS,
     SEED,
     TASK_LIST,
-    count,
-    duration,
     one_task,
-    print_json,
-    print_table,
-    say,
     setting_option,
-    stderr,
-    telling,
 )
+from gailbench.commands.printing import count, duration, print_json, print_table, say, stderr, telling
 from gailbench.experts import default_path
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, as_option

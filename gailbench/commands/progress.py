@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gailbench.commands.options import duration
+from gailbench.commands.printing import duration
 from gailbench.plumbing.errors import one_line
 from gailbench.runs.grid import Event
 from gailbench.runs.spec import RunSpec

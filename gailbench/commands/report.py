@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gailbench.commands.options import FILE, FOLDER, CommaList, one_of, print_table, say
+from gailbench.commands.options import FILE, FOLDER, CommaList, one_of
+from gailbench.commands.printing import print_table, say
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report_formats import FORMATS
 

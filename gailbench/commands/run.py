@@ -20,16 +20,12 @@ from gailbench.commands.options import (
     Shard,
     algorithm_name,
     cores,
-    count,
-    duration,
     number,
     one_task,
-    print_table,
-    say,
     setting_option,
-    stderr,
     whole_numbers,
 )
+from gailbench.commands.printing import count, duration, print_table, say, stderr
 from gailbench.tasks import Task
 
 

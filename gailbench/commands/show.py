@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FOLDER, print_json
+from gailbench.commands.options import FOLDER
+from gailbench.commands.printing import print_json
 
 
 @click.command("show", short_help="Show one run.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gailbench.commands.options import TASK_LIST, duration, print_json, print_table
+from gailbench.commands.options import TASK_LIST
+from gailbench.commands.printing import duration, print_json, print_table
 from gailbench.tasks import TASKS, Task
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, one_task, stderr
+from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, one_task
+from gailbench.commands.printing import stderr
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import Task
 

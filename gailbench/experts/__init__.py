@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,16 @@ def read_card(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise GailbenchError(f"{path} is not a readable expert's card ({first_line(error)})") from None
     return content
+
+
+def own_cards(results: Path) -> dict[str, dict[str, Any]]:
+    """Return the cards in a results folder, by file name: the experts of a user's own tasks. Damaged cards are left
+    out."""
+    cards = {}
+    for path in sorted((results / "experts").glob("*.json")):
+        with contextlib.suppress(GailbenchError):
+            cards[path.stem] = read_card(path)
+    return cards
 
 
 @cache

@@ -39,8 +39,8 @@ class Recipe:
             None it ends after all iterations.
         trust_region: Limit of a policy step, as mean KL(old || new).
         start: SHA-256 of the policy that training starts from; None for a random policy.
-        held: Number of first iterations in which only the value function is trained. With `start` it is `HELD` if not
-            given.
+        held: Number of first iterations in which only the value function is trained. With None it is `HELD` with
+            `start`, else 0.
         reason: Why the recipe differs from the defaults.
     """
 
@@ -54,7 +54,7 @@ class Recipe:
     level: float | None = None
     trust_region: Positive = TrustRegion.limit
     start: str | None = None
-    held: CountOrZero = 0
+    held: CountOrZero | None = None
     reason: str = ""
 
     def loop_settings(self) -> LoopSettings:
@@ -78,6 +78,8 @@ class Recipe:
         for field in fields(self):
             if field.name in ("level", "trust_region", "start", "held") and settings[field.name] == field.default:
                 del settings[field.name]
+        if not self.held and self.start is None:
+            settings.pop("held", None)
         return settings
 
     def course(self) -> dict[str, Any]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import gymnasium
-import numpy as np
-from numpy.typing import NDArray
 
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.algorithms.loop import RewardLearner
@@ -25,8 +21,7 @@ from gailbench.plumbing.locks import Lock
 from gailbench.plumbing.streams import stream
 from gailbench.plumbing.versions import command, versions
 from gailbench.policy import Policy, policy_bytes
-from gailbench.simulation.gymnasium import make_single
-from gailbench.simulation.mujoco import log_warnings
+from gailbench.sampling import gymnasium_episodes
 from gailbench.tasks import TASKS, Task
 from gailbench.training import AnotherTraining, CheckpointFile, Row, Training, curve_csv, resumed
 
@@ -132,7 +127,7 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
             f"{path} has hidden layers of {policy.hidden} {policy.activation} units, the recipe of {recipe.hidden} "
             f"{recipe.activation}; give --set hidden and --set activation as the policy has them"
         )
-    return policy, replace(recipe, start=digest, held=recipe.held or HELD)
+    return policy, replace(recipe, start=digest, held=HELD if recipe.held is None else recipe.held)
 
 
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
@@ -176,7 +171,7 @@ def _train(
 ) -> dict[str, Any]:
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
-        learner.held = recipe.held
+        learner.held = recipe.held or 0
         if start is not None:
             learner.policy.load_state(start.state())
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
@@ -233,49 +228,6 @@ def measure(task: Task, policy: Policy, seed: int, episodes: int = EPISODES) -> 
         figures[f"{kind}_std"] = round(float(returns.std()), 4)
         figures[f"{kind}_early_ends"] = int((lengths < task.horizon).sum())
     return figures
-
-
-def gymnasium_episodes(
-    task: Task, policy: Policy | None, episodes: int, generator: np.random.Generator, deterministic: bool
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the returns and lengths (episodes,) of whole episodes in `gymnasium.make(task.environment)`. Actions are
-    not clipped.
-
-    Without a policy actions are uniform in the action space: the paper's random policy.
-    """
-    log_warnings()
-    env = make_single(task)
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
-    for episode in range(episodes):
-        for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
-            returns[episode] += reward
-            lengths[episode] += 1
-    env.close()
-    return returns, lengths
-
-
-def steps_of_episode(
-    env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
-) -> Iterator[float]:
-    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
-    space = env.action_space
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
-    actor = None if policy is None else policy.actor()
-    observation, _ = env.reset(seed=int(generator.integers(2**31)))
-    for _ in range(horizon):
-        if policy is None or actor is None:
-            action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
-        else:
-            noise = None
-            if not deterministic:
-                noise = policy.distribution.noise(generator, (1,), policy.action_dim)
-            row = np.asarray(observation, dtype=np.float32)[None]
-            action = actor(row, noise)[0][0]
-        action = int(action + space.start) if discrete else action.astype(np.float64)
-        observation, reward, terminated, truncated, _ = env.step(action)
-        yield float(reward)
-        if terminated or truncated:
-            return
 
 
 def measure_random(task: Task, episodes: int, seed: int) -> dict[str, Any]:

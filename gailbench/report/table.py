@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -16,8 +15,6 @@ from numpy.typing import NDArray
 from gailbench.algorithms import CONSTANT, registry
 from gailbench.paper import ALGORITHMS
 from gailbench.paper.tables import published_baselines, published_results, published_runs, unpublished_results
-from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import read_regular
 from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
 from gailbench.report.load import CELL, Results, subset, unpublished_weights
 from gailbench.runs.spec import DEFAULTS, PAPER
@@ -62,15 +59,16 @@ def measured_baselines() -> pd.DataFrame:
 def own_baselines(results: Path, known: pd.DataFrame) -> pd.DataFrame:
     """Return the known baselines and those of a user's own tasks. The latter are the random and expert means in the
     experts' cards in the results folder."""
+    from gailbench import experts
+
     found = {}
-    for path in sorted((results / "experts").glob("*.json")):
+    for task, card in experts.own_cards(results).items():
         try:
-            card = json.loads(read_regular(path))
             means = [float(card["random"]["mean"]), float(card["stochastic_mean"])]
-        except (GailbenchError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue  # cards of the paper's tasks have no returns of the random policy
-        if path.stem not in known.index and all(map(math.isfinite, means)):
-            found[path.stem] = means
+        if task not in known.index and all(map(math.isfinite, means)):
+            found[task] = means
     own = pd.DataFrame.from_dict(found, orient="index", columns=["random_mean", "expert_mean"], dtype="float64")
     return pd.concat([known, own]).rename_axis("task") if found else known
 

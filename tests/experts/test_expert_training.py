@@ -160,6 +160,14 @@ def test_a_training_begins_with_a_policy_and_fits_its_value_function_first(finis
     assert card["settings"]["start"] == json.loads(finished.with_suffix(".json").read_text())["sha256"]
 
 
+def test_a_training_that_begins_with_a_policy_may_step_at_once(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "on.safetensors"
+    ended = expert_train(out, 2, "--start", finished, "--set", "batch=500", "--set", "held=0")
+    assert ended.code == 0, ended.err
+    assert (pd.read_csv(out.with_suffix(".csv"))["kl"] > 0).all()
+    assert replace(SMALL, held=0).course() == SMALL.course()
+
+
 def test_a_training_that_began_with_a_policy_continues_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     recipe = replace(SMALL, batch=200)
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
