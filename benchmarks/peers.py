@@ -1,12 +1,14 @@
-"""GAIL on hopper, here and by `imitation` 1.0.1 with sb3-contrib's TRPO and with PPO, in turn on the same cores.
+"""GAIL on hopper: here, by `imitation` with TRPO and with PPO, and by TorchRL with PPO, in turn on the same cores.
 
-    python3 -m venv peers-venv && peers-venv/bin/pip install -r benchmarks/peers-requirements.txt
-    python benchmarks/peers.py --peer peers-venv/bin/python > benchmarks/peers.txt
+    python3 -m venv imitation-venv && imitation-venv/bin/pip install -r benchmarks/peers-imitation-requirements.txt
+    python3 -m venv torchrl-venv && torchrl-venv/bin/pip install -r benchmarks/peers-torchrl-requirements.txt
+    python benchmarks/peers.py --imitation imitation-venv/bin/python --torchrl torchrl-venv/bin/python
 
-All three learn from the same 200 pairs (4 trajectories of the shipped expert) with two hidden layers of 100 tanh units
-for policy, value function and discriminator, and one discriminator step per round. TRPO samples the paper's 50,000
-pairs per round as we do, PPO 8 x 2,048, its default. A figure is the median of environment steps per second over
-rounds, the first of each turn left out; what starting up takes is not counted.
+All learn from the same 200 pairs (4 trajectories of the shipped expert) with two hidden layers of 100 tanh units for
+policy, value function and discriminator, and one discriminator step per round. TRPO (sb3-contrib's) samples the paper's
+50,000 pairs per round as we do. PPO samples what its library does by default: `imitation` 8 x 2,048, TorchRL's recipe
+of GAIL 2,048. A figure is the median of environment steps per second over rounds, the first of each turn left out.
+Starting up is not counted. The output is `benchmarks/peers.txt`.
 """
 
 from __future__ import annotations
@@ -32,13 +34,14 @@ from gailbench.plumbing.versions import versions
 from gailbench.tasks import Task, get_task
 
 THREADS = 2
-PEER = Path(__file__).with_name("peers_imitation.py")
+FOLDER = Path(__file__).parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", required=True, help="the Python of the virtual environment with imitation")
-    parser.add_argument("--turns", type=int, default=3, help="how often the three take turns")
+    parser.add_argument("--imitation", required=True, help="the Python of the virtual environment with imitation")
+    parser.add_argument("--torchrl", required=True, help="the Python of the virtual environment with TorchRL")
+    parser.add_argument("--turns", type=int, default=3, help="how often they take turns")
     parser.add_argument("--rounds", type=int, default=2, help="rounds timed per turn")
     arguments = parser.parse_args()
 
@@ -49,12 +52,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "demonstrations.npz"
         np.savez(file, observations=pairs.observations, actions=pairs.actions)
-        peer = [arguments.peer, str(PEER), f"--demonstrations={file}", f"--threads={THREADS}"]
-        peer += [f"--rounds={arguments.rounds + 1}", f"--batch={task.batch}"]
+        common = [f"--demonstrations={file}", f"--threads={THREADS}", f"--rounds={arguments.rounds + 1}"]
+        imitation = [arguments.imitation, str(FOLDER / "peers_imitation.py"), *common, f"--batch={task.batch}"]
+        torchrl = [arguments.torchrl, str(FOLDER / "peers_torchrl.py"), *common]
         contestants: dict[str, Callable[[], list[float]]] = {
             "gailbench": lambda: time_ours(task, pairs, arguments.rounds),
-            "imitation, TRPO": lambda: time_peer([*peer, "--learner=trpo"]),
-            "imitation, PPO": lambda: time_peer([*peer, "--learner=ppo"]),
+            "imitation, TRPO": lambda: time_peer([*imitation, "--learner=trpo"]),
+            "imitation, PPO": lambda: time_peer([*imitation, "--learner=ppo"]),
+            "TorchRL, PPO": lambda: time_peer(torchrl),
         }
         speeds: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(arguments.turns):
@@ -62,9 +67,10 @@ def main() -> None:
                 speeds[name] += contestant()
 
     print(json.dumps(versions()))
-    installed = output_of([arguments.peer, "-m", "pip", "list", "--format", "freeze"]).splitlines()
-    wanted = ("imitation", "sb3", "stable", "gymnasium", "mujoco==", "numpy", "torch")
-    print("peer:", ", ".join(line for line in installed if line.lower().startswith(wanted)))
+    wanted = ("imitation", "sb3", "stable", "torchrl", "gymnasium==", "mujoco==", "numpy", "torch==")
+    for python in (arguments.imitation, arguments.torchrl):
+        installed = output_of([python, "-m", "pip", "list", "--format", "freeze"]).splitlines()
+        print("peer:", ", ".join(line for line in installed if line.lower().startswith(wanted)))
     ours = statistics.median(speeds["gailbench"])
     print(f"{'':<16} {'steps/s':>9} {'least':>9} {'most':>9} {'gailbench is':>13}")
     for name, values in speeds.items():

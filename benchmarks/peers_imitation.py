@@ -1,5 +1,5 @@
 """GAIL on hopper by the `imitation` library, timed round by round; run by benchmarks/peers.py, with a Python that has
-what benchmarks/peers-requirements.txt lists.
+what benchmarks/peers-imitation-requirements.txt lists.
 
 Prints a JSON list: steps per second of every round after the first.
 """
