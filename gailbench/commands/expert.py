@@ -74,7 +74,7 @@ def expert_train(
 
     from gailbench.commands.progress import CurveProgress
     from gailbench.experts.recipes import changed, recipe_for
-    from gailbench.experts.train import train
+    from gailbench.experts.train import is_finished, train
     from gailbench.plumbing.computing import prepare_process
     from gailbench.plumbing.interrupts import Interrupted, StopSignals
     from gailbench.plumbing.typed import from_text
@@ -94,15 +94,17 @@ def expert_train(
     for task in chosen:
         recipe = changed(recipe_for(task), [(name, from_text(text)) for name, text in settings], "--set")
         recipes[task.name] = replace(
-            recipe,
+            recipe if seed is None else recipe.with_seed(seed),
             iterations=iterations or recipe.iterations,
             level=None if iterations and "level" not in dict(settings) else recipe.level,
-            seed=recipe.seed if seed is None else seed,
         )
+    trainings = {}
     total = 0.0
     for task in chosen:
+        path = out or (Path("experts") / f"{task.name}.safetensors" if task.name in TASKS else default_path(task))
         recipe = recipes[task.name]
-        steps = recipe.iterations * recipe.batch
+        trainings[task] = [(recipe, path, start)] if start is not None else recipe.trainings(path)
+        steps = sum(one.iterations * one.batch for one, _, _ in trainings[task])
         seconds = steps / estimate_steps_per_second(recipe.training_task(task))
         total += seconds
         bound = "at most" if recipe.level is not None else "at least"
@@ -111,29 +113,30 @@ def expert_train(
         say(f"all: about {duration(total)} of simulation plus learning")
     with StopSignals() as stopping, telling() as tell:
         for task in chosen:
-            path = out or (Path("experts") / f"{task.name}.safetensors" if task.name in TASKS else default_path(task))
-            recipe = recipes[task.name]
-            with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
-                try:
-                    card = train(
-                        task,
-                        recipe,
-                        path,
-                        progress.show,
-                        stop=lambda: stopping.set,
-                        checkpoint_every=checkpoint_every,
-                        overwrite=overwrite,
-                        start=start,
-                        notice=lambda text: say(f"remark: {text}"),
-                    )
-                except Interrupted:
-                    say(f"interrupted; the same command continues {task.name} from its checkpoint")
-                    sys.exit(EXIT_INTERRUPTED)
-            tell(
-                f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
-                f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
-                f"({_beside(card)}), written to {path}"
-            )
+            for recipe, path, first in trainings[task]:
+                # With --overwrite an earlier training that this command has finished before is not done again.
+                keep = (recipe, path, first) != trainings[task][-1] and is_finished(task, recipe, path)
+                with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
+                    try:
+                        card = train(
+                            task,
+                            recipe,
+                            path,
+                            progress.show,
+                            stop=lambda: stopping.set,
+                            checkpoint_every=checkpoint_every,
+                            overwrite=overwrite and not keep,
+                            start=first,
+                            notice=lambda text: say(f"remark: {text}"),
+                        )
+                    except Interrupted:
+                        say(f"interrupted; the same command continues {task.name} from its checkpoint")
+                        sys.exit(EXIT_INTERRUPTED)
+                tell(
+                    f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
+                    f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
+                    f"({_beside(card)}), written to {path}"
+                )
             say(_next(task, path))
 
 

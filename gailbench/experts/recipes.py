@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from gailbench.algorithms.loop import LoopSettings
@@ -41,6 +42,7 @@ class Recipe:
         start: SHA-256 of the policy that training starts from; None for a random policy.
         held: Number of first iterations in which only the value function is trained. With None it is `HELD` with
             `start`, else 0.
+        before: Recipe of the training before this one, whose policy this one starts from; None for a random policy.
         reason: Why the recipe differs from the defaults.
     """
 
@@ -55,6 +57,7 @@ class Recipe:
     trust_region: Positive = TrustRegion.limit
     start: str | None = None
     held: CountOrZero | None = None
+    before: Recipe | None = None
     reason: str = ""
 
     def loop_settings(self) -> LoopSettings:
@@ -70,11 +73,24 @@ class Recipe:
         """Return the task with the horizon of training."""
         return replace(task, horizon=self.horizon)
 
+    def trainings(self, out: Path) -> list[tuple[Recipe, Path, Path | None]]:
+        """Return the trainings that make the expert `out`, in their order: the recipe of each, the policy file that it
+        writes, and the one that it starts from. Earlier policies lie beside `out`."""
+        if self.before is None:
+            return [(self, out, None)]
+        earlier = self.before.trainings(out.with_suffix(".before.safetensors"))
+        return [*earlier, (self, out, earlier[-1][1])]
+
+    def with_seed(self, seed: int) -> Recipe:
+        """Return the recipe with another seed, also for the training before."""
+        return replace(self, seed=seed, before=None if self.before is None else self.before.with_seed(seed))
+
     def settings(self) -> dict[str, Any]:
-        """Return everything that determines the training, as JSON: all but the reason. Fields of later versions are
-        left out if they have their defaults, so that older trainings can be continued."""
+        """Return everything that determines the training, as JSON: all but the reason and the training before, whose
+        policy's hash is in `start`. Fields of later versions are left out if they have their defaults, so that older
+        trainings can be continued."""
         settings = {**asdict(self), "hidden": list(self.hidden)}
-        del settings["reason"]
+        del settings["before"], settings["reason"]
         for field in fields(self):
             if field.name in ("level", "trust_region", "start", "held") and settings[field.name] == field.default:
                 del settings[field.name]
@@ -87,8 +103,8 @@ class Recipe:
         return {name: value for name, value in self.settings().items() if name not in ("iterations", "level")}
 
 
-# Settings that a user can change by name. `start` is given as a policy file instead (--start).
-SETTINGS = [field.name for field in fields(Recipe) if field.name != "start"]
+# Settings that a user can change by name. The policy that training starts from is given as a file instead (--start).
+SETTINGS = [field.name for field in fields(Recipe) if field.name not in ("start", "before")]
 
 
 def recipe_for(task: Task) -> Recipe:

@@ -130,6 +130,15 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
     return policy, replace(recipe, start=digest, held=HELD if recipe.held is None else recipe.held)
 
 
+def is_finished(task: Task, recipe: Recipe, out: Path) -> bool:
+    """Whether `out` is a finished expert of this recipe, which starts from a random policy."""
+    files = ExpertFiles(out)
+    try:
+        return files.finished and _finished(task, recipe, files) is not None
+    except GailbenchError:
+        return False
+
+
 def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] | None:
     """Return the card of a finished expert if the recipe asks for no more training; None if training can continue.
 
