@@ -100,6 +100,22 @@ def generalized_advantages(
     return advantages
 
 
+def standardized(advantages: Floats, limit: float | None = None) -> NDArray[np.float32]:
+    """Return advantages (B,) with mean 0 and standard deviation 1.
+
+    With a limit, advantages further from the median than `limit` robust standard deviations are first set to this
+    distance. The robust standard deviation is 1.4826 times the median distance from the median; if it is 0, nothing is
+    limited. Where few episodes end in a fall, the steps before the falls otherwise make up most of the variance of the
+    advantages, and most of the noise of the policy's gradient.
+    """
+    if limit is not None:
+        median = np.median(advantages)
+        distance = limit * 1.4826 * np.median(np.abs(advantages - median))
+        if distance > 0:
+            advantages = np.clip(advantages, median - distance, median + distance)
+    return ((advantages - advantages.mean()) / (advantages.std() + 1e-8)).astype(np.float32)
+
+
 def conjugate_gradient(
     matvec: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
@@ -269,16 +285,16 @@ class ValueFunction:
         """Return the values (T, N) of a batch's pairs."""
         return batch.grid(self.predict(batch.observation_rows, batch.rows(batch.times)))
 
-    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator, steps: int = 1) -> StepOutcome:
-        """Update the standardizers with this batch, then take trust-region steps on the mean squared error against
-        returns (T, N). Return the outcome of the last step."""
+    def fit(self, batch: Batch, returns: Floats, generator: np.random.Generator, catch_up: bool = False) -> StepOutcome:
+        """Update the standardizers with this batch, then take a trust-region step on the mean squared error against
+        returns (T, N), or `CATCH_UP` steps. Return the outcome of the last step."""
         self.inputs.update(batch.observation_rows)
         observed = batch.rows(returns)[:, None]
         self.targets.update(observed)
         features = self._features(batch.observation_rows, batch.rows(batch.times))
         target = torch.from_numpy(self.targets(observed))
         outcome = StepOutcome()
-        for _ in range(steps):
+        for _ in range(CATCH_UP if catch_up else 1):
             outcome = self._step(features, target, generator)
         return outcome
 

@@ -26,6 +26,7 @@ from gailbench.trpo import (
     fisher_product,
     generalized_advantages,
     policy_step,
+    standardized,
     subsample,
     trust_region_step,
 )
@@ -96,6 +97,22 @@ def test_advantages_are_discounted_sums_of_one_step_errors_within_the_episode() 
                 if done[k, n]:
                     break
     assert_allclose(generalized_advantages(rewards, values, done, 0.9, 0.8), expected, atol=1e-12)
+
+
+def test_standardized_advantages() -> None:
+    found = standardized(np.array([1.0, 2.0, 6.0]))
+    assert found.dtype == np.float32
+    assert_allclose([found.mean(), found.std()], [0, 1], atol=1e-6)
+
+
+def test_advantages_are_limited_in_robust_standard_deviations() -> None:
+    advantages = 2.0 + 3.0 * np.random.default_rng(0).standard_normal(100_001)
+    usual = standardized(np.clip(advantages, 2.0 - 4.5, 2.0 + 4.5))
+    advantages[advantages.argsort()[:500]] = -1e6  # falls
+    assert_allclose(standardized(advantages, 1.5), usual, atol=0.02)
+    assert np.abs(standardized(advantages)[advantages > 0]).max() < 0.1  # without a limit nothing else is left
+    mostly_equal = np.array([1.0, 1.0, 1.0, 1.0, 7.0])
+    assert_array_equal(standardized(mostly_equal, 1.0), standardized(mostly_equal))
 
 
 def test_nothing_leaks_across_an_episodes_end() -> None:

@@ -21,7 +21,6 @@ from gailbench.policy import Policy
 from gailbench.sampling import Batch, SamplerPool
 from gailbench.tasks import Task
 from gailbench.trpo import (
-    CATCH_UP,
     Floats,
     StepOutcome,
     TrustRegion,
@@ -29,6 +28,7 @@ from gailbench.trpo import (
     discounted_returns,
     generalized_advantages,
     policy_step,
+    standardized,
 )
 
 
@@ -70,8 +70,8 @@ class RewardLearner:
         threads: Number of sampling threads.
 
     Attributes:
-        held: Number of first iterations in which only the value function is trained. It is above 0 if training starts
-            from a policy that is already trained.
+        held: Number of first iterations in which only the value function is trained (for a policy trained before).
+        advantage_limit: Limit of the advantages (see `trpo.standardized`); None for no limit, as in the paper.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RewardLearner:
         expert_observations: NDArray[np.float32] | None = None,
         threads: int = 1,
     ) -> None:
-        self.settings, self._reward = settings, reward
+        self.settings, self._reward, self._expert_observations = settings, reward, expert_observations
         self._generators = [stream(seed, "sampling", index) for index in range(threads)]
         self._update_generator = stream(seed, "updates")
         self._pool = SamplerPool(task, settings.batch, self._generators)
@@ -104,8 +104,8 @@ class RewardLearner:
             stream(seed, "value"),
             settings.value_region,
         )
-        self._expert_observations = expert_observations
         self.iteration = self.steps = self.held = 0
+        self.advantage_limit: float | None = None
 
     def _initialize_standardizers(self) -> None:
         observations = self._expert_observations
@@ -157,14 +157,14 @@ class RewardLearner:
         """Return the standardized advantages (B,), with the entropy bonus."""
         settings = self.settings
         total = rewards - settings.entropy_weight * batch.log_probabilities
-        advantages = batch.rows(generalized_advantages(total, values, batch.done, settings.gamma, settings.gae_lambda))
-        return ((advantages - advantages.mean()) / (advantages.std() + 1e-8)).astype(np.float32)
+        advantages = generalized_advantages(total, values, batch.done, settings.gamma, settings.gae_lambda)
+        return standardized(batch.rows(advantages), self.advantage_limit)
 
     def _fit_value(self, batch: Batch, values: Floats) -> float:
         """Fit V to the discounted returns of the current reward, without the entropy bonus. Return the explained
         variance of V before the fit."""
         returns = discounted_returns(self._reward.reward(batch), batch.done, self.settings.gamma)
-        self._value.fit(batch, returns, self._update_generator, steps=1 if self.iteration >= self.held else CATCH_UP)
+        self._value.fit(batch, returns, self._update_generator, catch_up=self.iteration < self.held)
         variance = batch.rows(returns).var()
         return float(1 - batch.rows(returns - values).var() / variance) if variance > 0 else float("nan")
 

@@ -22,6 +22,8 @@ from gailbench.trpo import TrustRegion
 
 # With --start: number of first iterations in which only the value function is trained.
 HELD = 20
+# Settings that were added after the first experts had been trained.
+LATER = ("level", "trust_region", "advantage_limit", "start", "held")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Recipe:
         level: Training ends when the return per step, averaged over ten successive iterations, reaches this level. With
             None it ends after all iterations.
         trust_region: Limit of a policy step, as mean KL(old || new).
+        advantage_limit: Limit of the advantages, in robust standard deviations; None for no limit.
         start: SHA-256 of the policy that training starts from; None for a random policy.
         held: Number of first iterations in which only the value function is trained. With None it is `HELD` with
             `start`, else 0.
@@ -55,6 +58,7 @@ class Recipe:
     seed: CountOrZero = 0
     level: float | None = None
     trust_region: Positive = TrustRegion.limit
+    advantage_limit: Positive | None = None
     start: str | None = None
     held: CountOrZero | None = None
     before: Recipe | None = None
@@ -92,7 +96,7 @@ class Recipe:
         settings = {**asdict(self), "hidden": list(self.hidden)}
         del settings["before"], settings["reason"]
         for field in fields(self):
-            if field.name in ("level", "trust_region", "start", "held") and settings[field.name] == field.default:
+            if field.name in LATER and settings[field.name] == field.default:
                 del settings[field.name]
         if not self.held and self.start is None:
             settings.pop("held", None)

@@ -181,6 +181,7 @@ def _train(
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
         learner.held = recipe.held or 0
+        learner.advantage_limit = recipe.advantage_limit
         if start is not None:
             learner.policy.load_state(start.state())
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
