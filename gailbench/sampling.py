@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -328,8 +327,10 @@ def steps_of_episode(
     env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
 ) -> Iterator[float]:
     """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
+    from gymnasium.spaces import Discrete
+
     space = env.action_space
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    discrete = isinstance(space, Discrete)
     actor = None if policy is None else policy.actor()
     observation, _ = env.reset(seed=int(generator.integers(2**31)))
     for _ in range(horizon):

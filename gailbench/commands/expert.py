@@ -90,21 +90,20 @@ def expert_train(
     if taken := [name for name, _ in settings if name in ("iterations", "seed")]:
         raise click.UsageError(f"--set {taken[0]}: give --{taken[0]} instead")
     prepare_process(1)
-    recipes = {}
+    trainings = {}
     for task in chosen:
         recipe = changed(recipe_for(task), [(name, from_text(text)) for name, text in settings], "--set")
-        recipes[task.name] = replace(
+        recipe = replace(
             recipe if seed is None else recipe.with_seed(seed),
             iterations=iterations or recipe.iterations,
             level=None if iterations and "level" not in dict(settings) else recipe.level,
         )
-    trainings = {}
-    total = 0.0
-    for task in chosen:
         path = out or (Path("experts") / f"{task.name}.safetensors" if task.name in TASKS else default_path(task))
-        recipe = recipes[task.name]
-        trainings[task] = [(recipe, path, start)] if start is not None else recipe.trainings(path)
-        steps = sum(one.iterations * one.batch for one, _, _ in trainings[task])
+        trainings[task] = recipe.trainings(path) if start is None else [(recipe, path, start)]
+    total = 0.0
+    for task, parts in trainings.items():
+        recipe = parts[-1][0]
+        steps = sum(part.iterations * part.batch for part, _, _ in parts)
         seconds = steps / estimate_steps_per_second(recipe.training_task(task))
         total += seconds
         bound = "at most" if recipe.level is not None else "at least"
@@ -112,10 +111,10 @@ def expert_train(
     if len(chosen) > 1:
         say(f"all: about {duration(total)} of simulation plus learning")
     with StopSignals() as stopping, telling() as tell:
-        for task in chosen:
-            for recipe, path, first in trainings[task]:
+        for task, parts in trainings.items():
+            for recipe, path, first in parts:
                 # With --overwrite an earlier training that this command has finished before is not done again.
-                keep = (recipe, path, first) != trainings[task][-1] and is_finished(task, recipe, path)
+                keep = recipe is not parts[-1][0] and is_finished(task, recipe, path)
                 with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
                     try:
                         card = train(
@@ -132,12 +131,16 @@ def expert_train(
                     except Interrupted:
                         say(f"interrupted; the same command continues {task.name} from its checkpoint")
                         sys.exit(EXIT_INTERRUPTED)
-                tell(
-                    f"{task.name}: stochastic {card['stochastic_mean']:.2f} ± {card['stochastic_std']:.2f}, "
-                    f"deterministic {card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f} "
-                    f"({_beside(card)}), written to {path}"
-                )
+                tell(f"{task.name}: {_returns(card)} ({_beside(card)}), written to {path}")
             say(_next(task, path))
+
+
+def _returns(figures: dict[str, Any]) -> str:
+    """Return the returns of an expert with sampled and with the most probable actions, in words."""
+    return (
+        f"stochastic {figures['stochastic_mean']:.2f} ± {figures['stochastic_std']:.2f}, "
+        f"deterministic {figures['deterministic_mean']:.2f} ± {figures['deterministic_std']:.2f}"
+    )
 
 
 def _next(task: Task, path: Path) -> str:
@@ -210,11 +213,7 @@ def expert_evaluate(tasks: list[Task], file: Path | None, episodes: int, seed: i
         print_json(results)
         return
     for result in results:
-        click.echo(
-            f"{result['task']}: stochastic {result['stochastic_mean']:.2f} ± {result['stochastic_std']:.2f}, "
-            f"deterministic {result['deterministic_mean']:.2f} ± {result['deterministic_std']:.2f} "
-            f"({episodes} episodes each)"
-        )
+        click.echo(f"{result['task']}: {_returns(result)} ({episodes} episodes each)")
 
 
 @expert.command("random")
