@@ -23,7 +23,7 @@ from gailbench.trpo import TrustRegion
 # With --start: number of first iterations in which only the value function is trained.
 HELD = 20
 # Settings that were added after the first experts had been trained.
-LATER = ("level", "trust_region", "advantage_limit", "start", "held")
+LATER = ("level", "gamma", "trust_region", "advantage_limit", "start", "held")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Recipe:
         iterations: Maximum number of iterations.
         batch: State-action pairs per iteration.
         horizon: Maximum length of a training episode in steps. Evaluation and sampling use the task's horizon.
+        gamma: Discount factor.
         gae_lambda: lambda of generalized advantage estimation.
         hidden: Widths of the hidden layers of policy and value function.
         activation: Activation of the hidden layers.
@@ -52,6 +53,7 @@ class Recipe:
     iterations: Count
     batch: Count
     horizon: Count
+    gamma: Share = 0.995
     gae_lambda: Share = 0.97
     hidden: tuple[Count, ...] = (64, 64)
     activation: Activation = "tanh"
@@ -67,6 +69,7 @@ class Recipe:
     def loop_settings(self) -> LoopSettings:
         return LoopSettings(
             batch=self.batch,
+            gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             hidden=self.hidden,
             activation=self.activation,

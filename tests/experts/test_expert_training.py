@@ -218,12 +218,15 @@ def test_a_training_that_began_with_a_policy_continues_to_the_same_bytes(finishe
         train(CARTPOLE, replace(recipe, iterations=HELD + 3), whole, lambda row: None)
 
 
-def test_an_expert_may_be_trained_on_limited_advantages(finished: Path, tmp_path: Path) -> None:
-    out = tmp_path / "limited.safetensors"
-    ended = expert_train(out, 2, "--set", "advantage_limit=1")
+@pytest.mark.parametrize(("name", "value"), [("advantage_limit", 1.0), ("gamma", 0.9)])
+def test_a_setting_of_a_later_version_is_recorded_only_where_it_is_given(
+    name: str, value: float, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "changed.safetensors"
+    ended = expert_train(out, 2, "--set", f"{name}={value}")
     assert ended.code == 0, ended.err
-    assert json.loads(out.with_suffix(".json").read_text())["settings"]["advantage_limit"] == 1.0
-    assert "advantage_limit" not in json.loads(finished.with_suffix(".json").read_text())["settings"]
+    assert json.loads(out.with_suffix(".json").read_text())["settings"][name] == value
+    assert name not in json.loads(finished.with_suffix(".json").read_text())["settings"]
     assert out.read_bytes() != finished.read_bytes()
 
 
