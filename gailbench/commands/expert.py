@@ -114,7 +114,7 @@ def expert_train(
         for task, parts in trainings.items():
             for recipe, path, first in parts:
                 # With --overwrite an earlier training that this command has finished before is not done again.
-                keep = recipe is not parts[-1][0] and is_finished(task, recipe, path)
+                keep = recipe is not parts[-1][0] and is_finished(task, recipe, path, first)
                 with CurveProgress(task.name, recipe.iterations, stderr()) as progress:
                     try:
                         card = train(

@@ -130,10 +130,12 @@ def _start(task: Task, recipe: Recipe, path: Path) -> tuple[Policy, Recipe]:
     return policy, replace(recipe, start=digest, held=HELD if recipe.held is None else recipe.held)
 
 
-def is_finished(task: Task, recipe: Recipe, out: Path) -> bool:
-    """Whether `out` is a finished expert of this recipe, which starts from a random policy."""
+def is_finished(task: Task, recipe: Recipe, out: Path, start: Path | None = None) -> bool:
+    """Whether `out` is a finished expert of this recipe, started from the policy file `start` or a random policy."""
     files = ExpertFiles(out)
     try:
+        if start is not None:
+            recipe = _start(task, recipe, start)[1]
         return files.finished and _finished(task, recipe, files) is not None
     except GailbenchError:
         return False

@@ -169,31 +169,34 @@ def test_a_training_that_begins_with_a_policy_may_step_at_once(finished: Path, t
 
 
 def test_a_recipe_may_start_from_the_policy_of_another_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = replace(SMALL, iterations=2, batch=500, held=1, before=replace(SMALL, iterations=2))
+    """Three trainings, one after the other."""
+    middle = replace(SMALL, iterations=2, batch=600, held=1, before=replace(SMALL, iterations=2))
+    later = replace(SMALL, iterations=2, batch=500, held=1, before=middle)
     monkeypatch.setitem(RECIPES, "cartpole", later)
     out = tmp_path / "expert.safetensors"
     command = ("expert", "train", "--task", "cartpole", "--out", out)
     ended = call(*command)
     assert ended.code == 0, ended.err
-    first = tmp_path / "expert.before.safetensors"
-    cards = [json.loads(path.with_suffix(".json").read_text()) for path in (first, out)]
-    assert cards[1]["settings"]["start"] == cards[0]["sha256"]
-    assert [card["settings"]["batch"] for card in cards] == [1_000, 500]
-    # Two commands give the same bytes.
+    second, first = (tmp_path / f"expert.before{more}.safetensors" for more in ("", ".before"))
+    cards = [json.loads(path.with_suffix(".json").read_text()) for path in (first, second, out)]
+    assert [card["settings"].get("start") for card in cards] == [None, cards[0]["sha256"], cards[1]["sha256"]]
+    assert [card["settings"]["batch"] for card in cards] == [1_000, 600, 500]
+    # Three commands give the same bytes.
     apart = tmp_path / "apart.safetensors"
-    train(CARTPOLE, replace(later, before=None), apart, lambda row: None, start=first)
+    train(CARTPOLE, replace(later, before=None), apart, lambda row: None, start=second)
     assert apart.read_bytes() == out.read_bytes()
-    # --overwrite replaces the expert, and keeps the policy that it starts from.
-    kept, old = first.stat().st_mtime_ns, out.stat().st_mtime_ns
+    # --overwrite replaces the expert, and keeps the policies that it starts from.
+    kept, old = [path.stat().st_mtime_ns for path in (first, second)], out.stat().st_mtime_ns
     ended = call(*command, "--overwrite")
     assert ended.code == 0, ended.err
     assert apart.read_bytes() == out.read_bytes()
-    assert first.stat().st_mtime_ns == kept
+    assert [path.stat().st_mtime_ns for path in (first, second)] == kept
     assert out.stat().st_mtime_ns > old
-    # An earlier training with another seed is replaced too.
+    # Earlier trainings with another seed are replaced too.
     ended = call(*command, "--overwrite", "--seed", 3)
     assert ended.code == 0, ended.err
-    assert [json.loads(path.with_suffix(".json").read_text())["settings"]["seed"] for path in (first, out)] == [3, 3]
+    seeds = [json.loads(path.with_suffix(".json").read_text())["settings"]["seed"] for path in (first, second, out)]
+    assert seeds == [3, 3, 3]
 
 
 def test_a_training_that_began_with_a_policy_continues_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
