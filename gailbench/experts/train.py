@@ -190,6 +190,12 @@ def _train(
 
     checkpoint = CheckpointFile(files.checkpoint, {"task": task.name, "recipe": recipe.course()}, checkpoint_every)
     training = resumed(make, checkpoint, notice, refused)
+    if training.learner.iteration > recipe.iterations:
+        raise GailbenchError(
+            f"{files.checkpoint} has {training.learner.iteration} iterations already, more than the "
+            f"{recipe.iterations} that are given; give --iterations {training.learner.iteration} or more, or another "
+            "--out"
+        )
     training.run(checkpoint, on_row, stop)
     learner = training.learner
     assert isinstance(learner, RewardLearner)

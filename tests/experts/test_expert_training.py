@@ -122,6 +122,18 @@ def test_an_interrupted_overwriting_keeps_the_finished_expert_and_goes_on(own: P
     assert (card["settings"]["seed"], card["iterations_trained"]) == (7, 3)
 
 
+def test_an_interrupted_training_is_not_ended_with_fewer_iterations_than_it_has(tmp_path: Path) -> None:
+    out = tmp_path / "expert.safetensors"
+    rows: list[float] = []
+    with pytest.raises(Interrupted):
+        train(CARTPOLE, SMALL, out, lambda row: rows.append(row["iteration"]), lambda: len(rows) == 2)
+    before = files_under(tmp_path)
+    with pytest.raises(GailbenchError, match="has 2 iterations already, more than the 1 that are given; give --iter"):
+        train(CARTPOLE, replace(SMALL, iterations=1), out, lambda row: None)
+    assert files_under(tmp_path) == before
+    assert train(CARTPOLE, replace(SMALL, iterations=2), out, lambda row: None)["iterations_trained"] == 2
+
+
 def test_training_ends_at_the_level_with_the_policy_of_that_iteration(tmp_path: Path) -> None:
     """Cart-pole pays 1 a step, so that any ten iterations are at level 1."""
     out = tmp_path / "expert.safetensors"
