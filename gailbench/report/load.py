@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,8 @@ def _check_width(file: Path) -> None:
 
 
 def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the learning curves of tasks' experts, `results`/experts/TASK.csv.
+    """Read the learning curves of tasks' experts, `results`/experts/TASK.csv. Curves of the trainings that an expert's
+    training began with (TASK.before.csv, TASK.before.before.csv) come first; steps and iterations are counted on.
 
     Returns:
         By task, data frames with iteration, steps, and return_mean over the task's horizon; and remarks on curves that
@@ -261,14 +263,20 @@ def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[s
     curves, remarks = {}, []
     for task in tasks:
         path = results / "experts" / f"{task}.csv"
+        parts: list[pd.DataFrame] = []
         try:
-            if not path.exists():
-                continue
-            curve = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3])
+            while path.exists():
+                part = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3])
+                parts.insert(0, part.dropna())
+                path = path.with_suffix(".before.csv")
         except (Damaged, OSError) as damage:
             remarks.append(f"the {task} expert's learning curve is not shown: {damage}")
             continue
-        curve = curve.dropna()
+        if not parts:
+            continue
+        for earlier, part in pairwise(parts):
+            part[["iteration", "steps"]] += earlier[["iteration", "steps"]].max()
+        curve = pd.concat(parts, ignore_index=True)
         if "length_mean" in curve:
             length = curve.pop("length_mean")
             curve["return_mean"] *= length.clip(upper=tasks[task].horizon) / length

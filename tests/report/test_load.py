@@ -172,3 +172,18 @@ def test_an_experts_long_episodes_are_shown_over_the_tasks_horizon(results: Path
     assert list(curves["cartpole"]["return_mean"]) == [22, 200]
     assert list(curves["cartpole"].columns) == ["iteration", "steps", "return_mean"]
     assert remarks == []
+
+
+def test_the_curves_of_an_experts_earlier_trainings_come_first(results: Path) -> None:
+    (results / "experts").mkdir()
+    for name, rows in (
+        ("ant", "1,20,5\n"),
+        ("ant.before", "1,10,3\n2,30,4\n"),
+        ("ant.before.before", "1,100,1\n2,200,2\n"),
+    ):
+        (results / "experts" / f"{name}.csv").write_text(f"iteration,steps,return_mean\n{rows}")
+    curves, remarks = load_expert_curves(results, TASKS)
+    assert list(curves["ant"]["steps"]) == [100, 200, 210, 230, 250]
+    assert list(curves["ant"]["iteration"]) == [1, 2, 3, 4, 5]
+    assert list(curves["ant"]["return_mean"]) == [1, 2, 3, 4, 5]
+    assert remarks == []
