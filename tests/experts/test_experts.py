@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -75,6 +76,9 @@ def test_a_card_has_the_settings_of_its_tasks_recipe(task_name: str) -> None:
     settings, recipe = _card(task_name)["settings"], RECIPES[task_name]
     # A recipe names the training before by its settings, a card by its policy.
     assert ("start" in settings) == (recipe.before is not None)
+    if recipe.before is not None:
+        before = Path(__file__).parents[2] / "results" / "experts" / "before" / f"{task_name}.before.safetensors"
+        assert settings["start"] == hashlib.sha256(before.read_bytes()).hexdigest()
     assert {**settings, "start": None} == {**recipe.settings(), "start": None}
 
 
