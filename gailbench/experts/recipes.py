@@ -219,9 +219,9 @@ RECIPES: dict[str, Recipe] = {
                 reason="The authors' network and lambda with a fifth of their batch, for the same reason as walker. "
                 "After 1.36 million pairs the return per step was -1.31; with batches of 25,000 it was -1.77.",
             ),
-            reason="The first training's expert returned 4,236, but 8 of 50 episodes ended early. With gamma 0.995 such "
-            "an end costs the rewards of only 200 steps. More training with it left the mean length at 958; with 0.999 "
-            "it went from 937 to 976.",
+            reason="The first training's expert returned 4,236, but 8 of 50 episodes ended early. With gamma 0.995 "
+            "such an end costs the rewards of only 200 steps. More training with it left the mean length at 958; with "
+            "0.999 it went from 937 to 976.",
         ),
         reason="With gamma 1 and larger batches the mean length went on to 988, and less action noise was lost.",
     ),
