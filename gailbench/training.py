@@ -243,7 +243,7 @@ def resumed(
 
 
 def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:
-    """Return a learning curve as CSV with these columns. Missing numbers are empty.
+    """Return a learning curve as CSV with these columns. Numbers have seven digits; missing ones are empty.
 
     Raises:
         GailbenchError: A row has a number for a column that is not among these.
@@ -253,4 +253,4 @@ def curve_csv(rows: list[Row], columns: Sequence[str]) -> str:
             f"the learning curve has a column '{undeclared[0]}' that its algorithm does not declare; "
             "add it to the diagnostics of the Algorithm"
         )
-    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, float_format="%.7g", lineterminator="\n")

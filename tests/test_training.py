@@ -345,6 +345,11 @@ def test_curve_has_one_column_per_figure_and_empty_cells_for_none() -> None:
     assert lines[1].split(",") == ["2", "", "", ""]
 
 
+def test_curve_has_seven_digits_but_whole_numbers_in_full() -> None:
+    text = curve_csv([{"steps": 123_456_789, "return_mean": 1234.56789012}], ("steps", "return_mean"))
+    assert text.splitlines()[1] == "123456789,1234.568"
+
+
 def test_a_figure_that_the_algorithm_does_not_declare_is_an_error_and_not_dropped() -> None:
     with pytest.raises(GailbenchError, match="'surprise'"):
         curve_csv([{"iteration": 1, "surprise": 2.5}], ("iteration",))
@@ -359,4 +364,4 @@ def test_every_figure_of_a_row_has_its_column(kind: str, columns: tuple[str, ...
     header, line = curve_csv(training.rows, columns).splitlines()
     cells = dict(zip(header.split(","), line.split(","), strict=True))
     for name, value in row.items():
-        assert_allclose(float(cells[name]), value)
+        assert_allclose(float(cells[name]), value, rtol=5e-7)
