@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,12 @@ from gailbench.tasks import get_task
 MakeBatch = Callable[..., Batch]
 SampleBatch = Callable[..., tuple[Policy, Batch]]
 Poison = Callable[[Batch, float], Batch]
+
+
+def pytest_configure() -> None:
+    """Programs that the tests start must not ignore Ctrl-C, as they do if a shell runs the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
