@@ -57,7 +57,7 @@ def assert_is_the_curve(folder: Path) -> None:
     for name, values in found.items():
         expected = curve[name.removeprefix("curve/")].dropna()
         assert list(values) == expected.index.tolist()
-        np.testing.assert_allclose(list(values.values()), expected, rtol=1e-6)  # the curve has seven digits
+        np.testing.assert_allclose(list(values.values()), expected, rtol=6e-7)  # seven digits here, a float32 there
 
 
 def spec_of(demos: Path) -> RunSpec:
