@@ -266,8 +266,9 @@ def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[s
         parts: list[pd.DataFrame] = []
         try:
             while path.exists():
-                part = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3])
-                parts.insert(0, part.dropna())
+                part = _read_columns(path, (*_CURVE_COLUMNS[:3], "length_mean"), required=_CURVE_COLUMNS[:3]).dropna()
+                if len(part):
+                    parts.insert(0, part)
                 path = path.with_suffix(".before.csv")
         except (Damaged, OSError) as damage:
             remarks.append(f"the {task} expert's learning curve is not shown: {damage}")

@@ -187,3 +187,12 @@ def test_the_curves_of_an_experts_earlier_trainings_come_first(results: Path) ->
     assert list(curves["ant"]["iteration"]) == [1, 2, 3, 4, 5]
     assert list(curves["ant"]["return_mean"]) == [1, 2, 3, 4, 5]
     assert remarks == []
+
+
+def test_an_earlier_training_without_an_iteration_adds_nothing_to_an_experts_curve(results: Path) -> None:
+    (results / "experts").mkdir()
+    for name, rows in (("ant", "1,20,5\n"), ("ant.before", ""), ("ant.before.before", "1,100,1\n")):
+        (results / "experts" / f"{name}.csv").write_text(f"iteration,steps,return_mean\n{rows}")
+    curves, remarks = load_expert_curves(results, TASKS)
+    assert list(curves["ant"]["steps"]) == [100, 120]
+    assert remarks == []
