@@ -8,6 +8,7 @@ Legend: B rows, P parameters, O dimension of observations, A dimension of action
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -164,6 +165,11 @@ class Policy(nn.Module):
     def ordered_parameters(self) -> list[Tensor]:
         """Return the network's parameters (in the order of `Linearization`), then the free parameters."""
         return [*self.network.parameters(), self.log_std]
+
+    def scale_noise(self, factor: float) -> None:
+        """Multiply the standard deviations of the actions (Gaussian policies) by a factor."""
+        with torch.no_grad():
+            self.log_std.add_(math.log(factor))
 
     def vector(self) -> Tensor:
         """Return all parameters in one vector (P,)."""

@@ -23,7 +23,7 @@ from gailbench.trpo import TrustRegion
 # With --start: number of first iterations in which only the value function is trained.
 HELD = 20
 # Settings that were added after the first experts had been trained.
-LATER = ("level", "gamma", "trust_region", "advantage_limit", "start", "held")
+LATER = ("level", "gamma", "trust_region", "advantage_limit", "start", "held", "noise_scale")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Recipe:
         start: SHA-256 of the policy that training starts from; None for a random policy.
         held: Number of first iterations in which only the value function is trained. With None it is `HELD` with
             `start`, else 0.
+        noise_scale: Factor of the action noise's standard deviations before the first iteration. Gaussian policies
+            only.
         before: Recipe of the training before this one, whose policy this one starts from; None for a random policy.
         reason: Why the recipe differs from the defaults.
     """
@@ -63,6 +65,7 @@ class Recipe:
     advantage_limit: Positive | None = None
     start: str | None = None
     held: CountOrZero | None = None
+    noise_scale: Positive = 1.0
     before: Recipe | None = None
     reason: str = ""
 

@@ -92,7 +92,8 @@ def train(
         Interrupted: `stop` returned true or a signal came; the same call continues the training.
         Locked: Another process trains an expert with the same file.
         GailbenchError: The files cannot be written, or hold a finished expert that this call cannot continue; or the
-            policy to start from is damaged or has other networks than the recipe's.
+            policy to start from is damaged or has other networks than the recipe's; or the recipe scales the noise of
+            discrete actions.
     """
     files = ExpertFiles(out)
     check_writable(out.parent)
@@ -182,10 +183,16 @@ def _train(
 ) -> dict[str, Any]:
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
+        if learner.policy.discrete and recipe.noise_scale != 1.0:
+            raise GailbenchError(
+                f"the actions of {task.name} are discrete and have no noise to scale; leave out noise_scale"
+            )
         learner.held = recipe.held or 0
         learner.advantage_limit = recipe.advantage_limit
         if start is not None:
             learner.policy.load_state(start.state())
+        if recipe.noise_scale != 1.0:
+            learner.policy.scale_noise(recipe.noise_scale)
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
 
     checkpoint = CheckpointFile(files.checkpoint, {"task": task.name, "recipe": recipe.course()}, checkpoint_every)

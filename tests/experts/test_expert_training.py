@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +173,15 @@ def test_a_training_begins_with_a_policy_and_fits_its_value_function_first(finis
     assert card["settings"]["start"] == json.loads(finished.with_suffix(".json").read_text())["sha256"]
 
 
+def test_the_action_noise_at_the_beginning_can_be_scaled(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["reacher"], iterations=1, batch=100, noise_scale=0.25)
+    out = tmp_path / "reacher.safetensors"
+    train(get_task("reacher"), recipe, out, lambda row: None)
+    entropy = pd.read_csv(out.with_suffix(".csv"))["entropy"].iloc[0]
+    # Two dimensions, whose standard deviations were 1.
+    assert entropy == pytest.approx(2 * (0.5 * math.log(2 * math.pi * math.e) + math.log(0.25)), abs=1e-5)
+
+
 def test_a_training_that_begins_with_a_policy_may_step_at_once(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "on.safetensors"
     ended = expert_train(out, 2, "--start", finished, "--set", "batch=500", "--set", "held=0")
@@ -254,6 +264,8 @@ def test_a_setting_of_a_later_version_is_recorded_only_where_it_is_given(
         (("--set", "batch=0"), 1, "--set: batch is 0; it must be at least 1"),
         (("--set", "gae_lambda=2"), 1, "--set: gae_lambda is 2.0; it must be at least 0 and at most 1"),
         (("--set", "trust_region=0"), 1, "--set: trust_region is 0.0; it must be above 0"),
+        (("--set", "noise_scale=0"), 1, "--set: noise_scale is 0.0; it must be above 0"),
+        (("--set", "noise_scale=0.5"), 1, "the actions of cartpole are discrete and have no noise to scale; leave out"),
         (("--set", "held=-1"), 1, "--set: held is -1; it must be at least 0"),
         (("--set", "hidden=64,0"), 1, "--set: hidden is 0; it must be at least 1"),
         (("--set", "seed=3"), 2, "--set seed: give --seed instead"),
