@@ -183,15 +183,15 @@ def _train(
 ) -> dict[str, Any]:
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
-        if learner.policy.discrete and recipe.noise_scale != 1.0:
-            raise GailbenchError(
-                f"the actions of {task.name} are discrete and have no noise to scale; leave out noise_scale"
-            )
         learner.held = recipe.held or 0
         learner.advantage_limit = recipe.advantage_limit
         if start is not None:
             learner.policy.load_state(start.state())
         if recipe.noise_scale != 1.0:
+            if learner.policy.discrete:
+                raise GailbenchError(
+                    f"the actions of {task.name} are discrete and have no noise to scale; leave out noise_scale"
+                )
             learner.policy.scale_noise(recipe.noise_scale)
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
 
