@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import sys
+from typing import NoReturn
 
 import click
 
@@ -95,20 +96,27 @@ def main() -> None:
         if error.filename is not None:
             say(f"gailbench: {error.filename}: {error.strerror}")
             sys.exit(EXIT_ERROR)
+        if error.errno is None:  # from ctypes, with which MuJoCo loads its plugins
+            _no_library(error)
         if error.errno in _OF_MACHINES:
             say(f"gailbench: {error.strerror}; {_OF_MACHINES[error.errno]}")
             sys.exit(EXIT_ERROR)
         say(f"gailbench: cannot write to standard output: {error.strerror}")
         _leave_quietly()
     except ImportError as error:
-        say(f"gailbench: cannot load a library ({first_line(error)}); memory is limited, or the installation is broken")
-        sys.exit(EXIT_ERROR)
+        _no_library(error)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # PyTorch's words
             raise
         say(f"gailbench: not enough memory ({first_line(error)}); give smaller values, or raise the limit (ulimit -v)")
         sys.exit(EXIT_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _no_library(error: Exception) -> NoReturn:
+    """Exit with an error when a library cannot be loaded."""
+    say(f"gailbench: cannot load a library ({first_line(error)}); memory is limited, or the installation is broken")
+    sys.exit(EXIT_ERROR)
 
 
 def _leave_quietly() -> None:

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mujoco
 import pytest
 from cli_helpers import call, files_under, launch, mode
+
+import gailbench.simulation.mujoco
 
 RUN = (
     *("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "bc,fem", "--iterations", 2, "--batch", 300),
@@ -193,10 +196,32 @@ def test_too_few_open_files_are_one_line(finished: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits address space")
-def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
-    done = launch("tasks", "check", "hopper", folder=tmp_path, shell='ulimit -v 200000; exec "$@"')
+@pytest.mark.parametrize("kilobytes", [250_000, 400_000])
+def test_too_little_memory_is_one_line(kilobytes: int, tmp_path: Path) -> None:
+    """Where memory ends, while a library is loaded or MuJoCo compiles or allocates, depends on the machine."""
+    done = launch("tasks", "check", "hopper", folder=tmp_path, shell=f'ulimit -v {kilobytes}; exec "$@"')
     assert done.code == 1
     _one_line(done.err, "memory")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        mujoco.FatalError("Could not allocate memory"),
+        ValueError("Error: engine error: Could not allocate memory"),
+        RuntimeError("Caught an unknown exception!"),
+        OSError("libsensor.so: failed to map segment from shared object"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_error_of_mujoco_without_memory_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(gailbench.simulation.mujoco, "lean_model", fail)
+    done = call("tasks", "check", "hopper")
+    assert done.code == 1
+    _one_line(done.err, "memory", str(error))
 
 
 def test_a_system_without_locks_of_files_is_one_line(tmp_path: Path) -> None:

@@ -271,10 +271,13 @@ class MujocoPhysics:
         self.rules = RULES[environment]
         self.num_envs = num_envs
         without_profiler()
-        self.model = lean_model(model_path(environment), self.rules.islands, self.rules.explicit_pairs)
         try:
+            self.model = lean_model(model_path(environment), self.rules.islands, self.rules.explicit_pairs)
             self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
-        except mujoco.FatalError as error:  # not enough memory
+        except (mujoco.FatalError, ValueError, RuntimeError) as error:
+            # Without memory MjData raises FatalError; the compiler ValueError, or RuntimeError for C++'s bad_alloc.
+            if not any(words in str(error) for words in ("allocate memory", "unknown exception")):
+                raise
             raise MemoryError(f"MuJoCo: {error}") from None
         self._initial_qpos = self.datas[0].qpos.copy()
         self._initial_qvel = self.datas[0].qvel.copy()
