@@ -41,7 +41,7 @@ def expert() -> None:
     help="Policy file.  [default: experts/TASK.safetensors; for your own task, under results/]",
     show_default=False,
 )
-@setting_option("A setting of the recipe (ant: of its last training), such as batch=20000.  [default: none]")
+@setting_option("A setting of the recipe (ant, humanoid: of the last training), such as batch=20000.  [default: none]")
 @click.option(
     "--start",
     type=FILE,
