@@ -161,6 +161,9 @@ def _beside(card: dict[str, Any]) -> str:
 def expert_list(as_json: bool) -> None:
     """List the shipped experts' returns beside those of the paper's experts.
 
+    Steps are environment steps up to the shipped policy. If an expert comes from several trainings, they are those of
+    the last one.
+
     \b
     Example:
       gailbench expert list --json
@@ -180,7 +183,7 @@ def expert_list(as_json: bool) -> None:
                 f"{card['deterministic_mean']:.2f} ± {card['deterministic_std']:.2f}",
                 f"{card['paper_mean']:.2f} ± {card['paper_std']:.2f}",
                 f"{experts.random_returns()[card['task']]['mean']:.2f}",
-                f"{card['steps']:,}",
+                f"{card['steps']:,}" + (" (last training)" if "start" in card["settings"] else ""),
             )
             for card in cards
         ],
