@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from gailbench.algorithms import registry
@@ -213,7 +213,7 @@ def curves_figure(
                 label = f"{name}, {quantity.replace('_', ' ')}"
                 _curve(panels[row, column], summaries.get((name, size)), quantity, colors[name], label)
     panels[0, 0].set_ylabel("True return\nper episode")
-    _return_axis(panels[0, 0], task, curves["return_mean"], baselines)
+    logarithmic = _return_axis(panels[0, 0], task, curves["return_mean"], baselines)
     for row, (label, quantity) in enumerate(panel_rows, start=1):
         panels[row, 0].set_ylabel(label, fontsize=8)
         if quantity in FIXED_VIEWS:
@@ -232,9 +232,12 @@ def curves_figure(
         handlelength=1.5,
         title=task,
     )
-    caption = " ".join(
-        ["Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert.", note]
-    ).strip()
+    sentences = [
+        "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert.",
+        logarithmic,
+        note,
+    ]
+    caption = " ".join(filter(None, sentences))
     if panel_rows:
         owners = " and ".join(dict.fromkeys(heading(algorithms[name]) for name in diagnosed))
         caption += (
@@ -311,7 +314,7 @@ def strips_figure(
             axes.set_xticks(range(len(styles)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
         axes.set_xlim(-0.6, len(styles) - 0.4)
     panels[0].set_ylabel("True return of an episode")
-    _return_axis(panels[0], task, returns["return"], baselines)
+    logarithmic = _return_axis(panels[0], task, returns["return"], baselines)
     if named:
         figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns, fontsize=9, title=task)
     else:
@@ -319,7 +322,7 @@ def strips_figure(
     _caption(
         figure,
         "Dots: our evaluation trajectories, seeds from left to right. Solid: the means of our training runs. Hollow: "
-        "those of the paper's. Gray: random and expert.",
+        f"those of the paper's. Gray: random and expert. {logarithmic}".strip(),
     )
     return figure
 
@@ -403,12 +406,17 @@ def _levels(axes: Axes, task: str, baselines: pd.DataFrame) -> None:
             axes.axhline(value, color=LEVEL_COLOR, linewidth=0.8, zorder=0)
 
 
-def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFrame) -> None:
-    """Make an axis of returns logarithmic if some are far below the random policy's, as on reacher with lambda 0.1."""
+def _return_axis(axes: Axes, task: str, returns: pd.Series, baselines: pd.DataFrame) -> str:
+    """Make an axis of returns logarithmic if some are far below the random policy's, as on reacher with lambda 0.1.
+    Return a sentence about it for the caption, or an empty string."""
     random, expert = baselines["random_mean"].get(task, math.nan), baselines["expert_mean"].get(task, math.nan)
-    if returns.min() < random - FAR_BELOW * abs(expert - random):
-        axes.set_yscale("symlog", linthresh=max(abs(random), abs(expert)))
-        axes.set_ylim(top=expert + 0.3 * abs(expert - random))
+    if not returns.min() < random - FAR_BELOW * abs(expert - random):
+        return ""
+    linear = max(abs(random), abs(expert))
+    axes.set_yscale("symlog", linthresh=linear)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # a logarithmic axis has formulas by default
+    axes.set_ylim(top=expert + 0.3 * abs(expert - random))
+    return f"Below {-linear:.3g} the axis is logarithmic."
 
 
 def _sizes(rows: pd.DataFrame) -> list[int]:
@@ -488,7 +496,8 @@ def _score_axis(axes: Axes, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
     axes.set_yscale("function", functions=(_bent, _straight))
     axes.set_ylim(1.3 * low - 0.12, TOP)
     ticks = [tick for tick in SCORE_TICKS if tick >= min(low, 0)]
-    axes.set_yticks(ticks, [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+    axes.set_yticks(ticks)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _bent(score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def _curves(task: str, results: Path, baselines: pd.DataFrame) -> Figure:
     curves, _ = load_curves(loaded.runs[loaded.runs["algorithm"] != "bc"])
     curves = curves.merge(scores[["run", "method", "trajectories"]], on="run")
     return figures.curves_figure(task, paper_table(loaded, baselines), scores, curves, baselines)
+
+
+def _strips(task: str, results: Path, baselines: pd.DataFrame) -> Figure:
+    loaded = load_results(results)
+    table, scores = paper_table(loaded, baselines), run_scores(loaded, baselines)
+    returns = loaded.returns.merge(scores.drop(columns="mean"), on="run").merge(loaded.runs[["run", "seed"]], on="run")
+    return figures.strips_figure(task, table, returns, baselines)
 
 
 def test_figure_1a_has_a_panel_per_task_and_the_papers_lines_in_each(
@@ -144,11 +152,7 @@ def test_long_curves_are_averaged_to_what_a_panel_shows(
 def test_strips_set_the_papers_runs_beside_ours(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
     for seed in (0, 1):
         write_run(task="reacher", algorithm="bc", trajectories=4, seed=seed, returns=[-10.0 - seed, -12.0 - seed])
-    loaded = load_results(results)
-    table, scores = paper_table(loaded, baselines), run_scores(loaded, baselines)
-    returns = loaded.returns.merge(scores.drop(columns="mean"), on="run").merge(loaded.runs[["run", "seed"]], on="run")
-    figure = figures.strips_figure("reacher", table, returns, baselines)
-    (axes,) = figure.axes
+    (axes,) = _strips("reacher", results, baselines).axes
     dots, ours, paper = axes.collections[:3]
     assert len(dots.get_offsets()) == 4
     assert list(np.asarray(ours.get_offsets())[:, 1]) == [-11, -12]
@@ -156,6 +160,16 @@ def test_strips_set_the_papers_runs_beside_ours(results: Path, write_run: WriteR
     assert list(np.asarray(paper.get_offsets())[:, 1]) == list(theirs)
     assert len(np.asarray(paper.get_facecolor())) == 0  # hollow
     assert [label.get_text() for label in axes.get_xticklabels()] == ["BC", "λ = 0", "λ = 0.001", "λ = 0.01"]
+
+
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="reacher", trajectories=4, returns=[-4.0, -2000.0])  # a random policy returns about -43
+    figure = _strips("reacher", results, baselines)
+    drawn = figures.render(figure, ["svg"])["svg"].decode()
+    assert {"0", "\N{MINUS SIGN}100", "\N{MINUS SIGN}1000"} <= set(re.findall(r"<!-- (\S+) -->", drawn))
+    assert "the axis is logarithmic" in " ".join(figure.get_supxlabel().split())
 
 
 def test_drawing_leaves_the_users_matplotlib_settings_alone(
