@@ -131,7 +131,7 @@ def scores_figure(
     else:
         panels.flatten()[len(tasks)].legend(handles=handles, loc="center", fontsize=9)
     figure.supylabel("Normalized score", fontsize=10)
-    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
+    _caption(figure, _SCORE_CAPTION, _outside_view(shown), axis="Demonstrated trajectories")
     return figure
 
 
@@ -148,7 +148,7 @@ def weights_figure(
     _score_axis(axes, shown, scores)
     axes.set(ylabel="Normalized score")
     figure.legend(handles=_handles(shown, styles), loc="outside right center", fontsize=9)
-    _caption(figure, f"{_SCORE_CAPTION}{_outside_view(shown)}", "Demonstrated trajectories")
+    _caption(figure, _SCORE_CAPTION, _outside_view(shown), axis="Demonstrated trajectories")
     return figure
 
 
@@ -232,20 +232,22 @@ def curves_figure(
         handlelength=1.5,
         title=task,
     )
-    sentences = [
-        "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert.",
-        logarithmic,
-        note,
-    ]
-    caption = " ".join(filter(None, sentences))
+    diagnostics = ""
     if panel_rows:
         owners = " and ".join(dict.fromkeys(heading(algorithms[name]) for name in diagnosed))
-        caption += (
-            f" Below (bands: the middle half): {owners}'s discriminator, its accuracies on the expert's and the "
+        diagnostics = (
+            f"Below (bands: the middle half): {owners}'s discriminator, its accuracies on the expert's and the "
             "policy's pairs, the lower bound that its loss sets to the Jensen-Shannon divergence (JS), and the "
             "policy's steps."
         )
-    _caption(figure, caption, "Environment steps (millions)" if len(curves) else "")
+    _caption(
+        figure,
+        "Lines: means over seeds. Bands: the lowest to the highest. Gray: random and expert.",
+        logarithmic,
+        note,
+        diagnostics,
+        axis="Environment steps (millions)" if len(curves) else "",
+    )
     return figure
 
 
@@ -322,7 +324,8 @@ def strips_figure(
     _caption(
         figure,
         "Dots: our evaluation trajectories, seeds from left to right. Solid: the means of our training runs. Hollow: "
-        f"those of the paper's. Gray: random and expert. {logarithmic}".strip(),
+        "those of the paper's. Gray: random and expert.",
+        logarithmic,
     )
     return figure
 
@@ -354,7 +357,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
         figure,
         "Training episodes over the task's horizon: of longer ones the return per step times the horizon. Gray: random "
         "policy and shipped expert, which need not be its training's last.",
-        "Environment steps (millions)",
+        axis="Environment steps (millions)",
     )
     return figure
 
@@ -597,10 +600,10 @@ def _outside_view(table: pd.DataFrame) -> str:
             values = sorted({f"{value:.2f}" for value in cells[column]}, key=float)
             span = values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
             outside.append(f"{task} {name}, {owner} ({span})")
-    return f" Above the view: {'; '.join(outside)}." if outside else ""
+    return f"Above the view: {'; '.join(outside)}." if outside else ""
 
 
-def _caption(figure: Figure, text: str, axis: str = "") -> None:
-    """Write the common label of the horizontal axes, if there is one, and the caption below it."""
-    caption = textwrap.fill(text, int(LETTERS_PER_INCH * figure.get_figwidth()))
+def _caption(figure: Figure, *sentences: str, axis: str = "") -> None:
+    """Write the common label of the horizontal axes, if there is one, and below it the sentences that are not empty."""
+    caption = textwrap.fill(" ".join(filter(None, sentences)), int(LETTERS_PER_INCH * figure.get_figwidth()))
     figure.supxlabel(f"{axis}\n\n{caption}" if axis else caption, fontsize=9)
