@@ -19,6 +19,7 @@ def table_json(findings: Findings) -> str:
     """Return everything in the report as JSON. Unknown values are null."""
     content = {
         "headline": findings.headline,
+        "caveat": findings.caveat,
         "claims": [
             {
                 "text": claim.text,

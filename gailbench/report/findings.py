@@ -92,6 +92,18 @@ class Findings:
             f"Of its {len(self.claims)} claims {of_claims}."
         )
 
+    @property
+    def caveat(self) -> str:
+        """How many of the decided cells rest on one run of each side, in a sentence; empty if there are none."""
+        decided = self.table[self.table["published"] & self.table["verdict"].isin(["matches", "better", "worse"])]
+        alone = int(((decided["seeds"] == 1) & (decided["training_runs"] == 1)).sum())
+        if alone == 0:
+            return ""
+        return (
+            "Decided by one run of ours against one of the paper's, which does not show how much runs differ: "
+            f"{alone} of the {len(decided)} verdicts that are not open."
+        )
+
     def shown_tasks(self) -> list[str]:
         """The tasks with runs in the table, in its order."""
         return list(self.table.loc[self.table["seeds"] > 0, "task"].drop_duplicates())

@@ -33,8 +33,7 @@ OF_TASKS = ("curves_", "strips_", "other_curves_", "other_strips_")  # figures o
 def table_markdown(findings: Findings) -> str:
     """Return the whole report as text: the headline, the claims, the tables, the statistics, the controls."""
     shown = findings.shown_tasks()
-    absent = [task for task in findings.table["task"].drop_duplicates() if task not in shown]
-    parts = [findings.headline]
+    parts = _headline(findings)
     if shown:
         parts += ["## The paper's claims", _claims(findings)]
         parts += [
@@ -51,9 +50,7 @@ def table_markdown(findings: Findings) -> str:
         ]
     parts += [part for part in (_others(findings),) if part]
     parts += ["## Controls", *_controls(findings)]
-    if absent:
-        parts.append(f"No runs yet: {', '.join(map(escape, absent))}.")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *_absent(findings)]) + "\n"
 
 
 def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
@@ -110,10 +107,11 @@ def summary(findings: Findings, results: str) -> str:
     Args:
         results: The results folder, relative to this README.
     """
-    parts = [findings.headline, _claims(findings)]
+    parts = [*_headline(findings), _claims(findings)]
     if shown := findings.shown_tasks():
         parts.append(f"Normalized scores, ours / the paper's (0 is random, 1 the expert; {LEGEND}):")
         parts += _blocks(findings.table, shown, _normalized_cell)
+    parts += _absent(findings)
     parts.append(f"Returns, statistics across seeds, controls and figures: [{results}/README.md]({results}/README.md).")
     return "\n\n".join(parts)
 
@@ -141,6 +139,16 @@ def escape(text: str) -> str:
 
 def _picture(report: str, name: str) -> str:
     return f"![{name.removesuffix('.png')}]({report}/{name})"
+
+
+def _headline(findings: Findings) -> list[str]:
+    return [part for part in (findings.headline, findings.caveat) if part]
+
+
+def _absent(findings: Findings) -> list[str]:
+    shown = findings.shown_tasks()
+    absent = [escape(task) for task in findings.table["task"].drop_duplicates() if task not in shown]
+    return [f"No runs yet: {', '.join(absent)}."] if absent else []
 
 
 def _claims(findings: Findings) -> str:

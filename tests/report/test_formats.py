@@ -56,6 +56,7 @@ def test_markdown_puts_ours_above_the_papers_and_says_how_many_seeds(
     assert "| 45.00 / 1.02 ▲ |" in text
     assert "No runs yet: acrobot, mountaincar, reacher, halfcheetah, hopper, ant, humanoid." in text
     assert text.startswith("Of the paper's 136 cells 2 have runs: 1 is better and 1 is open. ")
+    assert "does not show how much runs differ: 1 of the 1 verdicts that are not open." in text
 
 
 def test_reachers_entropy_weights_have_a_table_of_their_own(
