@@ -27,25 +27,18 @@ if TYPE_CHECKING:
 FORMAT = 2
 FORMATS = (1, FORMAT)
 
-# Name, kinds of dtype and numbers of axes of each array.
-_ARRAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("observations", "f", (2,)),
-    ("actions", "fi", (1, 2)),
-    ("rewards", "f", (1,)),
-    ("lengths", "i", (1,)),
-    ("terminated", "b", (1,)),
-    ("truncated", "b", (1,)),
-    ("final_observations", "f", (2,)),
-    ("offsets", "i", (1,)),
-)
-
-
-# Fields that are not part of the hashed content.
-_LABELS = ("task", "num_actions", "expert_sha256", "seed", "stated_sha256")
-_MEMBERS = {"format", "sha256", "task", "num_actions", "expert_sha256", "seed", "observations", "actions", "rewards"}
-_MEMBERS |= {"lengths", "terminated", "truncated", "final_observations", "offsets"}
-_TYPES = {"observations": np.float32, "rewards": np.float64, "lengths": np.int64, "terminated": np.bool_}
-_TYPES |= {"truncated": np.bool_, "final_observations": np.float32, "offsets": np.int64}
+# The arrays, in the order in which they are hashed: the numbers of axes and the kinds of dtype that a file may have,
+# and our dtype of each kind.
+_ARRAYS: dict[str, tuple[tuple[int, ...], dict[str, type]]] = {
+    "observations": ((2,), {"f": np.float32}),
+    "actions": ((1, 2), {"f": np.float32, "i": np.int64}),
+    "rewards": ((1,), {"f": np.float64}),
+    "lengths": ((1,), {"i": np.int64}),
+    "terminated": ((1,), {"b": np.bool_}),
+    "truncated": ((1,), {"b": np.bool_}),
+    "final_observations": ((2,), {"f": np.float32}),
+    "offsets": ((1,), {"i": np.int64}),
+}
 
 
 @dataclass(frozen=True)
@@ -191,10 +184,9 @@ class Demonstrations:
     @cached_property
     def _sha256(self) -> str:
         digest = hashlib.sha256()
-        for field in fields(self):
-            if field.name not in _LABELS:
-                # A view, since bytes would need two copies of 330 MB for humanoid.
-                digest.update(np.ascontiguousarray(getattr(self, field.name)).ravel().view(np.uint8).data)
+        for name in _ARRAYS:
+            # A view, since bytes would need two copies of 330 MB for humanoid.
+            digest.update(np.ascontiguousarray(getattr(self, name)).ravel().view(np.uint8).data)
         return digest.hexdigest()
 
     def write(self, path: Path) -> None:
@@ -254,15 +246,15 @@ def read(path: Path) -> Demonstrations:
     """
     if not path.exists():
         raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them")
+    needed = {"format", *(field.name for field in fields(Demonstrations))} - {"stated_sha256"}
     with open_archive(path) as archive:
         if "obs" in archive.names and "observations" not in archive.names:
             raise GailbenchError(
                 f"{path} holds demonstrations in the format of another program ({', '.join(sorted(archive.names))}); "
                 "'gailbench demos import' converts them"
             )
-        content = {name: archive.read(name, "fiubU") for name in archive.names & _MEMBERS}
-    missing = {"format", *(f.name for f in fields(Demonstrations) if f.name != "stated_sha256")} - set(content)
-    if missing:
+        content: dict[str, Any] = {name: archive.read(name, "fiubU") for name in archive.names & {*needed, "sha256"}}
+    if missing := needed - set(content):
         raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")
     try:
         if (version := int(content.pop("format"))) not in FORMATS:
@@ -274,22 +266,17 @@ def read(path: Path) -> Demonstrations:
             "seed": int(content.pop("seed")),
             "stated_sha256": str(content.pop("sha256", "")),
         }
-        arrays: dict[str, Any] = {f.name: content[f.name] for f in fields(Demonstrations) if f.name not in scalars}
-        check(Demonstrations(**scalars, **arrays))
-        demonstrations = Demonstrations(**scalars, **_typed(arrays))
+        check(Demonstrations(**scalars, **content))
+        return Demonstrations(**scalars, **_typed(content))
     except (ValueError, TypeError, OverflowError) as error:
         raise GailbenchError(f"demonstrations in {path} are damaged: {first_line(error)}") from None
-    return demonstrations
 
 
 def _typed(arrays: dict[str, Any]) -> dict[str, Any]:
     """Return the arrays in our dtypes and byte order, so that equal numbers have equal hashes."""
-    actions = np.int64 if arrays["actions"].ndim == 1 else np.float32
     return {
-        name: np.ascontiguousarray(values, dtype=_TYPES.get(name, actions)).astype(
-            _TYPES.get(name, actions), copy=False
-        )
-        for name, values in arrays.items()
+        name: np.ascontiguousarray(arrays[name], dtype=dtypes[arrays[name].dtype.kind])
+        for name, (_, dtypes) in _ARRAYS.items()
     }
 
 
@@ -300,11 +287,11 @@ def check(demonstrations: Demonstrations) -> None:
         ValueError: Something is wrong. The message says what, where, and what was expected.
     """
     d = demonstrations
-    for name, kinds, axes in _ARRAYS:
+    for name, (axes, dtypes) in _ARRAYS.items():
         values = getattr(d, name)
-        if values.dtype.kind not in kinds or values.ndim not in axes:
+        if values.dtype.kind not in dtypes or values.ndim not in axes:
             raise ValueError(
-                f"{name} is an array of {values.dtype} with {values.ndim} axes, expected kind {' or '.join(kinds)} "
+                f"{name} is an array of {values.dtype} with {values.ndim} axes, expected kind {' or '.join(dtypes)} "
                 f"with {' or '.join(map(str, axes))} axes"
             )
     if d.actions.dtype.kind != ("i" if d.discrete else "f"):

@@ -307,7 +307,8 @@ def gymnasium_episodes(
     """Return the returns and lengths (episodes,) of whole episodes in `gymnasium.make(task.environment)`. Actions are
     not clipped.
 
-    Without a policy actions are uniform in the action space: the paper's random policy.
+    Without a policy actions are uniform in the action space: the paper's random policy. In a space without bounds they
+    are drawn as by Gymnasium's `sample`: normally where an action has no bound.
     """
     from gailbench.simulation.gymnasium import make_single
     from gailbench.simulation.mujoco import log_warnings
@@ -335,7 +336,7 @@ def steps_of_episode(
     observation, _ = env.reset(seed=int(generator.integers(2**31)))
     for _ in range(horizon):
         if policy is None or actor is None:
-            action = generator.integers(space.n) if discrete else generator.uniform(space.low, space.high)
+            action = _random_action(space, generator)
         else:
             noise = None
             if not deterministic:
@@ -347,3 +348,15 @@ def steps_of_episode(
         yield float(reward)
         if terminated or truncated:
             return
+
+
+def _random_action(space: Any, generator: np.random.Generator) -> Any:
+    """Return a random action. Discrete ones count from 0."""
+    from gymnasium.spaces import Discrete
+
+    if isinstance(space, Discrete):
+        return generator.integers(space.n)
+    if space.is_bounded():
+        return generator.uniform(space.low, space.high)
+    space.seed(int(generator.integers(2**31)))
+    return space.sample()

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from simulators import make
 
 from gailbench.plumbing.streams import pack, stream, unpack
 from gailbench.policy import Policy
 from gailbench.sampling import STEPWISE, Batch, Sampler, SamplerPool, concatenate, environments_for, evaluate
-from gailbench.simulation import make
 from gailbench.tasks import TASKS
 
 CARTPOLE, REACHER, MOUNTAINCAR, HOPPER = (TASKS[name] for name in ("cartpole", "reacher", "mountaincar", "hopper"))

@@ -1,7 +1,7 @@
 """Many copies of one environment, stepped in parallel.
 
-`make` returns a `Simulator`. Its physics is MuJoCo through the official Python bindings, NumPy arithmetic, or any
-Gymnasium environment.
+A `Simulator` steps a physics, which `make_physics` returns: MuJoCo through the official Python bindings, NumPy
+arithmetic, or any Gymnasium environment.
 
 Legend: N environments, n active environments, K episodes, O and A the dimensions of observations and actions. An
 environment is active until it has finished its last episode of a batch.
@@ -145,17 +145,6 @@ def are_first(lengths: NDArray[np.int64], pairs: float) -> NDArray[np.bool_]:
     """Return which episodes (K,) belong to a batch: the first ones, as few as hold at least `pairs` pairs. `lengths`
     (K,) are in the order of episodes."""
     return np.cumsum(lengths) - lengths < pairs
-
-
-def make(environment: str, horizon: int, num_envs: int, generator: np.random.Generator) -> Simulator:
-    """Return a started simulator of `num_envs` copies of a Gymnasium environment. `generator` draws initial states.
-
-    Raises:
-        GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
-    """
-    simulator = Simulator(make_physics(environment, horizon, num_envs), horizon, generator)
-    simulator.restart()
-    return simulator
 
 
 def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:

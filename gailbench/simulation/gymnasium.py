@@ -93,23 +93,22 @@ class GymnasiumPhysics:
 
 
 def make_single(task: Task, render_mode: str | None = None) -> Any:
-    """Return a single environment of a task, made by `gymnasium.make`, without wrappers. The caller must apply the
-    horizon.
+    """Return a single environment of a task, made by `gymnasium.make`, which truncates episodes at the horizon.
 
     Raises:
         GailbenchError: Gymnasium does not know the environment, or cannot make it.
     """
     import gymnasium
 
+    rendering = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes it
     with _made(task.environment):
-        made = gymnasium.make(
+        return gymnasium.make(
             task.environment,
             max_episode_steps=task.horizon,
             disable_env_checker=True,
-            render_mode=render_mode,
+            **rendering,
             **dict(task.kwargs),
         )
-    return made.unwrapped
 
 
 @contextlib.contextmanager

@@ -55,10 +55,10 @@ def make_rendering(task: Task, wanted: str | None) -> Any:
             f"'{task.environment}' renders no images: its render modes are {', '.join(modes) or 'none'}, "
             "rgb_array is needed"
         )
-    if hasattr(env, "mujoco_renderer"):
+    if hasattr(env.unwrapped, "mujoco_renderer"):
         os.environ["MUJOCO_GL"] = find_opengl(task.environment, wanted)
         if not any(name.startswith(("camera", "default_camera")) for name, _ in task.kwargs):
-            _follow(env)
+            _follow(env.unwrapped)
     return env
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+import scipy.stats
+from simulators import make
 
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.simulation import make
+from gailbench.policy import Policy
+from gailbench.sampling import evaluate, gymnasium_episodes
+from gailbench.simulation import dimensions
+from gailbench.tasks import own_task
 
 N = 2
 
@@ -34,13 +39,33 @@ class Switches(Recorder):
     action_space = gymnasium.spaces.MultiBinary(3)
 
 
+class Unbounded(Recorder):
+    """Rewards the action."""
+
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+    def step(self, action):
+        return np.zeros(1), float(action[0]), False, False, {}
+
+
+def wrapped():
+    """Return an environment whose entry point adds wrappers: flattened observations, rewards times 10."""
+    inner = Images()
+    inner.reset = lambda *, seed=None, options=None: (np.zeros((2, 2)), {})
+    inner.step = lambda action: (np.zeros((2, 2)), 1.0, False, False, {})
+    return gymnasium.wrappers.TransformReward(gymnasium.wrappers.FlattenObservation(inner), lambda reward: 10 * reward)
+
+
+KINDS = {"Recorder": Recorder, "Images": Images, "Switches": Switches, "Unbounded": Unbounded, "Wrapped": wrapped}
+
+
 @pytest.fixture(autouse=True)
 def registered():
-    for kind in (Recorder, Images, Switches):
-        gymnasium.register(f"Gailbench{kind.__name__}-v0", entry_point=kind, disable_env_checker=True)
+    for name, entry_point in KINDS.items():
+        gymnasium.register(f"Gailbench{name}-v0", entry_point=entry_point, disable_env_checker=True)
     yield
-    for kind in (Recorder, Images, Switches):
-        del gymnasium.registry[f"Gailbench{kind.__name__}-v0"]
+    for name in KINDS:
+        del gymnasium.registry[f"Gailbench{name}-v0"]
 
 
 @pytest.mark.filterwarnings("ignore:.*out of date")  # CartPole-v0: discrete, and not one of our own
@@ -113,6 +138,23 @@ def test_raw_actions_reach_the_environment_unclipped():
     simulator = make("MountainCarContinuous-v0", 9, 2, np.random.default_rng(0))
     step = simulator.step(np.array([[10.0], [-20.0]]))
     assert step.rewards == pytest.approx([-10.0, -40.0])
+
+
+def test_an_environment_with_wrappers_is_measured_as_it_is_sampled():
+    task = own_task("GailbenchWrapped-v0", {"horizon": 5})
+    policy = Policy(*dimensions(task))
+    expected = ([50.0, 50.0], [5, 5])
+    sampled = evaluate(task, policy, 2, np.random.default_rng(0))
+    measured = [gymnasium_episodes(task, actor, 2, np.random.default_rng(0), True) for actor in (policy, None)]
+    for returns, lengths in (sampled, *measured):
+        assert (returns.tolist(), lengths.tolist()) == expected
+
+
+def test_random_actions_without_bounds_are_normal():
+    task = own_task("GailbenchUnbounded-v0", {"horizon": 1})
+    returns, _ = gymnasium_episodes(task, None, 400, np.random.default_rng(0), False)
+    assert len(set(returns)) == 400
+    assert scipy.stats.kstest(returns, "norm").pvalue > 0.001
 
 
 @pytest.mark.parametrize(

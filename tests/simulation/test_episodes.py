@@ -5,8 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-
-from gailbench.simulation import make
+from simulators import make
 
 # An environment and an action that ends its episodes early.
 EARLY = [("CartPole-v1", 1), ("Hopper-v5", 1.0), ("CartPole-v0", 1)]

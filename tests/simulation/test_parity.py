@@ -10,8 +10,9 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
+from simulators import make
 
-from gailbench.simulation import CLASSIC, MUJOCO, make
+from gailbench.simulation import CLASSIC, MUJOCO
 from gailbench.tasks import TASKS
 
 HORIZONS = {task.environment: task.horizon for task in TASKS.values()}
