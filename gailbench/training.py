@@ -104,15 +104,12 @@ class Training:
         on_row: Callable[[Row], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Iterate to the end. Save a checkpoint from time to time and at the end. If there is a checkpoint, continue
-        from it.
+        """Iterate to the end. Save a checkpoint from time to time and at the end.
 
         Raises:
             Interrupted: `stop` returned true or a signal came; the checkpoint is saved.
-            GailbenchError: The checkpoint cannot be continued.
+            GailbenchError: An iteration gave numbers that are not finite.
         """
-        if checkpoint is not None and self.learner.iteration == 0 and checkpoint.path.exists():
-            self.load(checkpoint)
         started = saved = time.monotonic()
         before = self.seconds
         state = self.learner.state()
@@ -200,14 +197,9 @@ class Training:
         arrays, content = checkpoints.read(checkpoint.path, "checkpoint")
         try:
             if content["spec"] != checkpoint.spec:
-                raise AnotherTraining(
-                    f"{checkpoint.path} is the checkpoint of another training; remove it to start anew"
-                )
+                raise AnotherTraining(f"{checkpoint.path} is the checkpoint of another training")
             if content.get("arithmetic") != ARITHMETIC:  # missing in checkpoints of the first versions
-                raise GailbenchError(
-                    f"{checkpoint.path} was made by a version of gailbench that rounds differently; continue it with "
-                    "that version, or remove it to start anew"
-                )
+                raise GailbenchError(f"{checkpoint.path} was made by a version of gailbench that rounds differently")
             self.learner.load_state(part(arrays, "learner"))
             self.best = part(arrays, "best") or None
             self.rows, self.best_row, self.seconds = content["rows"], content["best_row"], content["seconds"]
@@ -219,13 +211,14 @@ def resumed(
     make: Callable[[], Training],
     checkpoint: CheckpointFile,
     notice: Callable[[str], None],
-    refused: tuple[type[GailbenchError], ...] = (Unreadable,),
+    refused: tuple[type[GailbenchError], ...] = (),
 ) -> Training:
     """Return a training that continues from its checkpoint, if there is one.
 
     A checkpoint that cannot be continued is renamed, `notice` gets a message, and the training starts anew.
 
     Raises:
+        Unreadable: The checkpoint cannot be read.
         GailbenchError: The checkpoint cannot be continued because of one of the errors in `refused`.
     """
     training = make()
@@ -233,9 +226,11 @@ def resumed(
         return training
     try:
         training.load(checkpoint)
-    except refused:
+    except Unreadable:
         raise
     except GailbenchError as unusable:
+        if isinstance(unusable, refused):
+            raise GailbenchError(f"{unusable}; remove it to start anew") from None
         checkpoint.path.replace(checkpoint.aside)
         notice(f"{unusable}; it is now {checkpoint.aside.name} and the training starts anew")
         return make()

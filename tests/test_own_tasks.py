@@ -8,6 +8,7 @@ import pytest
 from cli_helpers import call
 
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.runs.execute import make_learner
 from gailbench.runs.grid import Request, plan
 from gailbench.simulation import dimensions
 from gailbench.tasks import TASKS, find_task
@@ -126,6 +127,12 @@ def test_a_check_builds_the_task_and_says_how_fast_it_is(tmp_path: Path) -> None
     assert checked.code == 0, checked.err
     assert "heavy: works" in checked.out
     assert "steps/s" in checked.out
+
+
+def test_a_setting_of_a_file_has_the_type_of_its_field(tmp_path: Path) -> None:
+    task = find_task(write(tmp_path / "heavy.toml", FILE + "\n[settings.loop]\nhidden = 16\n"))
+    (job,) = plan(task, Request(tmp_path / "results", algorithms=["constant"]))
+    assert make_learner(job.spec, None).policy.hidden == (16,)
 
 
 def test_an_edited_file_never_matches_old_results(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
 from gailbench.tasks import Task, get_task
-from gailbench.training import ARITHMETIC, CheckpointFile, Training, curve_csv
+from gailbench.training import ARITHMETIC, CheckpointFile, Training, curve_csv, resumed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,11 +68,11 @@ def as_bytes(state: dict[str, Any] | None) -> dict[str, bytes]:
 def run_in_sittings(make: Callable[[], Training], checkpoint: CheckpointFile, stop_after: list[int]) -> Training:
     """Run until done, stopped after each of those numbers of rows; every sitting starts from nothing but the file."""
     for rows in stop_after:
-        training = make()
+        training = resumed(make, checkpoint, pytest.fail)
         with pytest.raises(Interrupted):
             training.run(checkpoint, lambda _: None, lambda: len(training.rows) >= rows)  # noqa: B023
         assert len(training.rows) == rows
-    training = make()
+    training = resumed(make, checkpoint, pytest.fail)
     training.run(checkpoint, lambda _: None)
     return training
 
@@ -111,11 +111,11 @@ def test_training_killed_between_saves_goes_on_from_the_last_one(tmp_path: Path)
     with pytest.raises(Killed):
         training_of().run(checkpoint, kill)
     rows: list[dict[str, float]] = []
-    resumed = training_of(seed=5)
-    resumed.run(checkpoint, rows.append)
+    again = resumed(lambda: training_of(seed=5), checkpoint, pytest.fail)
+    again.run(checkpoint, rows.append)
     assert [row["iteration"] for row in rows] == [4, 5, 6]
-    assert resumed.rows == whole.rows
-    assert as_bytes(resumed.learner.state()) == as_bytes(whole.learner.state())
+    assert again.rows == whole.rows
+    assert as_bytes(again.learner.state()) == as_bytes(whole.learner.state())
 
 
 def test_stop_saves_and_says_so(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
     checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC, every=0.0)
     first = training_of(iterations=2)
     first.run(checkpoint, lambda _: None)
-    again = training_of(iterations=2)
+    again = resumed(lambda: training_of(iterations=2), checkpoint, pytest.fail)
     rows: list[dict[str, float]] = []
     again.run(checkpoint, rows.append)
     assert rows == []
@@ -161,7 +161,7 @@ def test_seconds_add_up_over_sittings(tmp_path: Path) -> None:
     checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC)
     with pytest.raises(Interrupted):
         (first := training_of(iterations=3)).run(checkpoint, lambda _: None, lambda: True)
-    second = training_of(iterations=3)
+    second = resumed(lambda: training_of(iterations=3), checkpoint, pytest.fail)
     second.run(checkpoint, lambda _: None)
     assert second.seconds > first.seconds > 0
 
@@ -275,7 +275,7 @@ def test_checkpoint_of_another_spec_is_an_error(tmp_path: Path) -> None:
     content = path.read_bytes()
     other = training_of()
     with pytest.raises(GailbenchError, match="another training") as error:
-        other.run(CheckpointFile(path, {**SPEC, "seed": 1}), lambda _: None)
+        other.load(CheckpointFile(path, {**SPEC, "seed": 1}))
     assert str(path) in str(error.value)
     assert other.rows == []
     assert path.read_bytes() == content
@@ -290,17 +290,17 @@ def test_checkpoint_of_another_arithmetic_is_an_error(made: dict[str, int], tmp_
     del content["arithmetic"]
     checkpoints.write(path, "checkpoint", arrays, {**content, **made})
     with pytest.raises(GailbenchError, match="rounds differently"):
-        training_of().run(CheckpointFile(path, SPEC), lambda _: None)
+        training_of().load(CheckpointFile(path, SPEC))
 
 
 def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(GailbenchError, match="not a readable checkpoint file"):
-        training_of().run(CheckpointFile(path, SPEC), lambda _: None)
+        training_of().load(CheckpointFile(path, SPEC))
     path.write_bytes(checkpoints.to_bytes("policy", {"x": np.zeros(1)}, {}))
     with pytest.raises(GailbenchError, match="not a checkpoint of gailbench"):
-        training_of().run(CheckpointFile(path, SPEC), lambda _: None)
+        training_of().load(CheckpointFile(path, SPEC))
 
 
 def test_a_checkpoint_of_another_format_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +309,7 @@ def test_a_checkpoint_of_another_format_is_an_error(tmp_path: Path, monkeypatch:
     checkpoints.write(path, "checkpoint", {"x": np.zeros(1)}, {})
     monkeypatch.undo()
     with pytest.raises(GailbenchError, match=f"format {checkpoints.FORMAT + 1}"):
-        training_of().run(CheckpointFile(path, SPEC), lambda _: None)
+        training_of().load(CheckpointFile(path, SPEC))
 
 
 def test_checkpoint_file_round_trip(tmp_path: Path) -> None:

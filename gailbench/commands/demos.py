@@ -86,12 +86,11 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
     if path.exists() and not overwrite:
         raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
     facts = formats.facts_of(task)
-    if keep_every is not None:
-        facts = replace(facts, keep_every=keep_every)
     imported = formats.read(source, facts)
     imported.demonstrations.write(path)
+    shown = facts if keep_every is None else replace(facts, keep_every=keep_every)
     with telling() as tell:
-        for line in (*formats.describe(imported, facts), f"written to {path}"):
+        for line in (*formats.describe(imported, shown), f"written to {path}"):
             tell(line)
     say(_next(task, path, imported.demonstrations.trajectories))
 

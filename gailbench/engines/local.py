@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -17,13 +16,10 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
+from gailbench.engines import GRACE, LOCKED_PAUSE, ended_by_system
 from gailbench.plumbing.interrupts import STOP, StopSignals
-from gailbench.runs.folder import folder_of
-from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
+from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, ordered
 
-# Seconds that workers have to save before they are killed, and seconds between two attempts at a locked run.
-GRACE = 8.0
-LOCKED_PAUSE = 2.0
 # A terminal or a batch system also sends these signals to the workers. Workers ignore them: the parent stops workers.
 _PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -53,7 +49,7 @@ def execute(
     outcome = Outcome()
     context = multiprocessing.get_context("spawn")
     pool: list[_Worker] = []
-    killed: set[Job] = set()  # jobs whose worker was killed once; they fail the second time
+    killed: set[Job] = set()
     kill_at = float("inf")
     with StopSignals() as signals:
         while queue.waiting or pool:
@@ -86,15 +82,10 @@ def execute(
                     pool.remove(worker)
                 if event is None:
                     continue
-                if event.kind == "interrupted" and not outcome.interrupted:  # by the system, not by this function
-                    event = replace(event, message=event.message or "its process was told to end")
-                    if event.job in killed:
-                        event = replace(event, kind="failed", message=f"{event.message}, twice")
-                        keep_error(folder_of(event.job.spec, results), f"{event.message}\n")
-                    else:
-                        killed.add(event.job)
+                if event.kind == "interrupted" and not outcome.interrupted:
+                    event = ended_by_system(event, killed, results)
+                    if event.kind == "notice":
                         queue.waiting.insert(0, event.job)
-                        event = replace(event, kind="notice", message=f"{event.message}; the run is continued")
                 elif event.kind == "locked" and not outcome.interrupted:
                     queue.put_off(event.job)
                 outcome.record(event)

@@ -1,8 +1,8 @@
 """The Ray engine: every run is a Ray task, on any node of a cluster with a free core.
 
-If a node or process is lost, Ray retries the task. The run continues from its last checkpoint if the nodes share the
-results folder. On a node that does not share it, the run is done in a temporary folder of the node. When it ends, its
-files are sent back, including its checkpoint.
+If a node or process is lost, Ray retries the task. If a process is told to end, the driver submits its run once more.
+The run continues from its last checkpoint if the nodes share the results folder. On a node that does not share it, the
+run is done in a temporary folder of the node. When it ends, its files are sent back, including its checkpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
+from gailbench.engines import GRACE, LOCKED_PAUSE, ended_by_system
 from gailbench.plumbing.bounds import how_to_install
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import write_atomic
@@ -27,9 +28,6 @@ from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_erro
 
 CPUS = 1
 RETRIES = 5
-# Seconds that tasks have to save before they are abandoned, and seconds between two attempts at a locked run.
-GRACE = 8.0
-LOCKED_PAUSE = 2.0
 Files = dict[str, bytes]
 
 
@@ -47,7 +45,7 @@ def execute(
         jobs: The jobs.
         results: The results folder. Nodes that share it write there.
         address: The cluster to join. "auto" is the one that this machine belongs to. None starts one on this machine.
-        on_event: Gets an event when a run ends.
+        on_event: Gets an event when a run ends, and notices about it.
         checkpoint_every: Seconds between two checkpoints of a run.
         deadline: Time to stop, on the clock of `time.monotonic`.
 
@@ -99,6 +97,7 @@ class _Driver:
         self._task = ray.remote(num_cpus=CPUS, max_retries=RETRIES)(_carry_out)
         self._demonstrations: dict[Path | None, Any] = {}
         self._open: dict[Any, Job] = {}
+        self._ended: set[Job] = set()  # jobs whose process the system ended
 
     def work(self, jobs: list[Job], on_event: OnEvent, deadline: float) -> Outcome:
         outcome = Outcome()
@@ -125,8 +124,14 @@ class _Driver:
                     continue
                 ready, _ = self._ray.wait(list(self._open), timeout=0.2)
                 for reference in ready:
-                    event = self._result(reference)
-                    if event.kind == "locked" and not outcome.interrupted:
+                    event, notices = self._result(reference)
+                    for text in notices:
+                        on_event(Event(event.job, "notice", message=text))
+                    if event.kind == "interrupted" and not outcome.interrupted:
+                        event = ended_by_system(event, self._ended, self._results)
+                        if event.kind == "notice":
+                            self._submit(event.job)
+                    elif event.kind == "locked" and not outcome.interrupted:
                         locked.append((now + LOCKED_PAUSE, event.job))
                     outcome.record(event)
                     on_event(event)
@@ -146,42 +151,50 @@ class _Driver:
         )
         self._open[reference] = job
 
-    def _result(self, reference: Any) -> Event:
-        """Return how a task ended. Write the files that it sent back."""
+    def _result(self, reference: Any) -> tuple[Event, list[str]]:
+        """Return how a task ended, and its notices. Write the files that it sent back."""
         job = self._open.pop(reference)
         folder = folder_of(job.spec, self._results)
         try:
-            event, files = self._ray.get(reference)
+            event, notices, files = self._ray.get(reference)
             _write_files(folder, files)
         except self._ray.exceptions.TaskCancelledError:
-            return Event(job, "interrupted")
+            return Event(job, "interrupted"), []
         except self._ray.exceptions.RayError as error:
             keep_error(folder, f"{error}\n")
-            return Event(job, "failed", message=f"Ray gave up on the run: {first_line(error)}")
+            return Event(job, "failed", message=f"Ray gave up on the run: {first_line(error)}"), []
         except OSError as error:
-            return Event(job, "failed", message=f"cannot write {error.filename or folder.path}: {error.strerror}")
+            return Event(job, "failed", message=f"cannot write {error.filename or folder.path}: {error.strerror}"), []
         # The event's job is a copy; return the driver's own object.
-        return Event(job, event.kind, event.row, event.message)
+        return Event(job, event.kind, event.row, event.message), notices
 
 
 def _carry_out(
     job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
-) -> tuple[Event, Files]:
-    """The Ray task: do a job in the results folder, or in a temporary folder of this node and return its files."""
+) -> tuple[Event, list[str], Files]:
+    """The Ray task: do a job in the results folder, or in a temporary folder of this node and return its files.
+
+    It also returns the notices about the job.
+    """
     from gailbench.plumbing.computing import prepare_process
 
     prepare_process(CPUS)
+    notices: list[str] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "notice":
+            notices.append(event.message)
+
     with StopSignals() as signals:  # Ray cancels by SIGINT
         if token.exists():
-            return attempt(job, lambda: found, results, lambda event: None, lambda: signals.set, checkpoint_every), {}
+            event = attempt(job, lambda: found, results, hear, lambda: signals.set, checkpoint_every)
+            return event, notices, {}
         with tempfile.TemporaryDirectory(prefix="gailbench-") as temporary:
             folder = folder_of(job.spec, Path(temporary))
             folder.path.mkdir(parents=True)
             _write_files(folder, files)
-            event = attempt(
-                job, lambda: found, Path(temporary), lambda event: None, lambda: signals.set, checkpoint_every
-            )
-            return event, _files(folder)
+            event = attempt(job, lambda: found, Path(temporary), hear, lambda: signals.set, checkpoint_every)
+            return event, notices, _files(folder)
 
 
 def _files(folder: RunFolder) -> Files:

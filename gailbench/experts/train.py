@@ -15,7 +15,7 @@ from gailbench.experts import load, read_card
 from gailbench.experts.recipes import HELD, Recipe
 from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import Unreadable, check_writable, remove_temporary, sha256, sha256_of, write_atomic
+from gailbench.plumbing.files import check_writable, remove_temporary, sha256, sha256_of, write_atomic
 from gailbench.plumbing.interrupts import interruptible
 from gailbench.plumbing.locks import Lock
 from gailbench.plumbing.streams import stream
@@ -104,14 +104,14 @@ def train(
         with Lock(files.lock):
             for path in (files.policy, files.card, files.curve, files.checkpoint):
                 remove_temporary(path)
-            kept: tuple[type[GailbenchError], ...] = (Unreadable, AnotherTraining)
+            refused: tuple[type[GailbenchError], ...] = (AnotherTraining,)
             if files.finished and overwrite:
                 files.forget_finished()
             elif files.finished:
                 if (card := _finished(task, recipe, files)) is not None:
                     return card
-                kept = (GailbenchError,)
-            return _train(task, recipe, policy, files, on_row, stop, checkpoint_every, notice, kept)
+                refused = (GailbenchError,)
+            return _train(task, recipe, policy, files, on_row, stop, checkpoint_every, notice, refused)
     except OSError as error:
         raise GailbenchError(f"cannot write the expert to {error.filename or out}: {error.strerror}") from None
 

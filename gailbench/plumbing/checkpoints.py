@@ -65,7 +65,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         content, expected = header["content"], header.get("sha256")
         if expected is None and kind == "checkpoint":
-            raise GailbenchError(f"{path} is a checkpoint without a checksum; remove it to start anew")
+            raise GailbenchError(f"{path} is a checkpoint without a checksum")
         if expected is not None and expected != _digest(tensors, content):
             raise GailbenchError(f"{path} is damaged: its content does not have the checksum that it was written with")
         return tensors, content

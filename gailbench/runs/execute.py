@@ -18,7 +18,7 @@ from gailbench.plumbing.files import remove_temporary, write_atomic
 from gailbench.plumbing.locks import Lock
 from gailbench.runs import folder as folders
 from gailbench.runs.folder import Notice, RunFolder, evaluation_csv, folder_of
-from gailbench.runs.settings import LOOP, apply
+from gailbench.runs.settings import LOOP, apply, of_task
 from gailbench.runs.spec import RunSpec
 from gailbench.runs.tensorboard import EventFile
 
@@ -31,7 +31,8 @@ def make_learner(spec: RunSpec, demonstrations: Demonstrations | None, results: 
     from gailbench.algorithms.loop import LoopSettings
 
     task = spec.task_itself()
-    algorithm, changes = get_algorithm(spec.algorithm), {**dict(task.settings), **dict(spec.changes)}
+    algorithm = get_algorithm(spec.algorithm)
+    changes = {**of_task(algorithm, task), **dict(spec.changes)}
     loop = LoopSettings(batch=spec.batch or task.batch, entropy_weight=spec.entropy_weight or 0.0)
     own = algorithm.settings_class()
     subset = spec.trajectories, task.keep_every

@@ -301,11 +301,7 @@ def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algor
 
 def _changes(algorithm: Algorithm, task: Task, request: Request) -> dict[str, Any]:
     """Return those settings of a request that belong to this algorithm and differ from the task's or the defaults."""
-    own = {
-        name: settings.check(algorithm, name, value)
-        for name, value in task.settings
-        if settings.belongs(algorithm, name)
-    }
+    own = settings.of_task(algorithm, task)
     changes = {}
     for name, value in request.settings:
         if settings.belongs(algorithm, name):

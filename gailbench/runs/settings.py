@@ -17,6 +17,7 @@ from gailbench.algorithms import Algorithm
 from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.plumbing.files import read_toml
 from gailbench.plumbing.typed import from_text, typed
+from gailbench.tasks import Task
 
 LOOP = "loop"
 # Settings of the loop that have their own command-line option and their own name in a run folder's settings.
@@ -61,6 +62,15 @@ def check(algorithm: Algorithm, name: str, value: Any) -> Any:
         GailbenchError: There is no such setting (the message names the nearest), or the value has a wrong type.
     """
     return typed(name, _kind(algorithm, name), value)
+
+
+def of_task(algorithm: Algorithm, task: Task) -> dict[str, Any]:
+    """Return those settings of a task that belong to this algorithm, each in its field's type.
+
+    Raises:
+        GailbenchError: There is no such setting, or a value has a wrong type.
+    """
+    return {name: check(algorithm, name, value) for name, value in task.settings if belongs(algorithm, name)}
 
 
 def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:

@@ -42,6 +42,18 @@ def test_an_import_says_what_it_understood_and_runs(rollouts: Path, tmp_path: Pa
     assert len(list((tmp_path / "r").rglob("settings=*demonstrations-*"))) == 2
 
 
+def test_keep_every_only_changes_what_is_reported(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    source = tmp_path / "hopper.npz"
+    content = {"observations": rng.normal(size=(400, 11)), "actions": rng.normal(size=(400, 3)), "lengths": [40] * 10}
+    np.savez(source, **content)
+    plain, thinned = tmp_path / "plain.npz", tmp_path / "thinned.npz"
+    assert call("demos", "import", "--task", "hopper", source, "--out", plain).code == 0
+    imported = call("demos", "import", "--task", "hopper", source, "--out", thinned, "--keep-every", 2)
+    assert "200 of 400 remain if every 2-th pair is kept" in imported.out
+    assert demonstrations.read(thinned).sha256() == demonstrations.read(plain).sha256()
+
+
 def test_an_import_never_overwrites_unasked(rollouts: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.npz"
     out.write_bytes(b"precious")

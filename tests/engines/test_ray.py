@@ -113,6 +113,18 @@ def test_a_run_on_a_lost_node_goes_on_from_its_checkpoint_on_another(
     _assert_as_undisturbed(results, undisturbed)
 
 
+def test_a_run_whose_process_is_told_to_end_is_continued_once(cluster: Any, undisturbed: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    process = start(*GRID, "--engine", "ray", "--address", cluster.address, "--checkpoint-every", 0, folder=tmp_path)
+    wait_until(lambda: bool(list(results.rglob("checkpoint.safetensors"))), process)
+    lock = next(results.rglob("checkpoint.safetensors")).with_name("lock")
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGTERM)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert err.count("its process was told to end; the run is continued") == 1
+    _assert_as_undisturbed(results, undisturbed)
+
+
 def test_an_interrupted_grid_is_saved_by_its_nodes(cluster: Any, undisturbed: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(*GRID, "--engine", "ray", "--address", cluster.address, folder=tmp_path)
