@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.typed import Count, CountOrZero, NotNegative, typed
 from gailbench.tasks import TASKS, Task, find_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gailbench.policy import Policy
+    from gailbench.report.load import Results
 
 
 def load_policy(source: str | Path) -> Policy:
@@ -34,7 +36,7 @@ def load_policy(source: str | Path) -> Policy:
 
 
 def sample_demonstrations(
-    task: str | Task, trajectories: int | None = None, seed: int = 0, policy: Policy | None = None
+    task: str | Path | Task, trajectories: int | None = None, seed: int = 0, policy: Policy | None = None
 ) -> Demonstrations:
     """Sample whole trajectories of a stochastic policy.
 
@@ -45,19 +47,21 @@ def sample_demonstrations(
         policy: The demonstrating policy; by default the task's expert.
 
     Raises:
-        GailbenchError: The task or its expert does not exist.
+        GailbenchError: The task or its expert does not exist, or a number is out of range.
     """
     from gailbench import demonstrations, experts
 
-    task = find_task(task) if isinstance(task, str) else task
+    task = _task(task)
+    trajectories = typed("trajectories", Count, _plain(task.demonstrations if trajectories is None else trajectories))
+    seed = typed("seed", CountOrZero, _plain(seed))
     digest = ""
     if policy is None:
         policy, digest = experts.load(task)
-    return demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
+    return demonstrations.sample(task, policy, digest, trajectories, seed)
 
 
 def run(
-    task: str | Task,
+    task: str | Path | Task,
     algorithms: Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
     seeds: Sequence[int] = (0,),
@@ -87,25 +91,25 @@ def run(
         results: The results folder.
 
     Raises:
-        GailbenchError: An argument names something that does not exist, or a run failed.
+        GailbenchError: An argument names something that does not exist or is out of range, or a run failed.
     """
     from gailbench import demonstrations as files
     from gailbench.plumbing.computing import prepare_process
+    from gailbench.report.load import load_results as load
     from gailbench.runs.execute import execute
     from gailbench.runs.grid import Request, plan_all
 
-    task = find_task(task) if isinstance(task, str) else task
-    results = Path(results)
+    task, results = _task(task), Path(results)
     request = Request(
         results=results,
         demonstrations=None if demonstrations is None else Path(demonstrations),
-        sizes=sizes,
-        algorithms=algorithms,
-        seeds=seeds,
-        entropy_weights=entropy_weights,
-        batch=batch,
-        iterations=iterations,
-        settings=tuple((settings or {}).items()),
+        sizes=_several("sizes", Count, sizes),
+        algorithms=_several("algorithms", str, algorithms),
+        seeds=_several("seeds", CountOrZero, seeds) or (0,),
+        entropy_weights=_several("entropy_weights", NotNegative, entropy_weights),
+        batch=typed("batch", Count | None, _plain(batch)),
+        iterations=typed("iterations", Count | None, _plain(iterations)),
+        settings=tuple((name, _plain(value)) for name, value in (settings or {}).items()),
     )
     states = plan_all([task], request, None)
     prepare_process(1)
@@ -113,14 +117,41 @@ def run(
     for job, state in states.items():
         if state != "complete":
             execute(job.spec, None if job.demonstrations is None else read(job.demonstrations), results)
-    asked = {(job.spec.algorithm, job.spec.settings, job.spec.trajectories, job.spec.seed) for job in states}
-    frame = load_results(results)
-    frame = frame[frame["task"] == task.name]
-    mine = [key in asked for key in zip(*(frame[c] for c in _KEY), strict=True)]
-    return frame[mine].reset_index(drop=True)
+    loaded = load(results)
+    return _frame(loaded, loaded.runs[loaded.runs["folder"].isin([job.spec.folder(results) for job in states])])
 
 
-_KEY = ("algorithm", "settings", "trajectories", "seed")
+def _task(task: str | Path | Task) -> Task:
+    """Return the task itself.
+
+    Raises:
+        GailbenchError: It does not exist, or it has the name of one of the paper's tasks but is another.
+    """
+    if not isinstance(task, Task):
+        return find_task(str(task))
+    if task != TASKS.get(task.name, task):
+        raise GailbenchError(f"this '{task.name}' is not the paper's task of that name; give it another name")
+    return task
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays and scalars of NumPy into Python's lists and numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _several(name: str, kind: Any, values: Any) -> tuple[Any, ...] | None:
+    """Return the values of an argument, each once; None if it is None.
+
+    Raises:
+        GailbenchError: There are no values, or one has a wrong type or is out of range.
+    """
+    if values is None:
+        return None
+    plain = _plain(values)
+    items = [plain] if isinstance(plain, str | int | float) else [_plain(value) for value in plain]
+    if not items:
+        raise GailbenchError(f"{name} is empty; leave it out for the default")
+    return tuple(dict.fromkeys(typed(name, kind, item) for item in items))
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:
@@ -136,7 +167,12 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     if not Path(results).is_dir():
         raise GailbenchError(f"no results folder at {results}; 'gailbench run' makes one")
     loaded = load(Path(results))
-    frame = loaded.returns.merge(loaded.runs, on="run")
+    return _frame(loaded, loaded.runs)
+
+
+def _frame(loaded: Results, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the result of `load_results` for some of the runs."""
+    frame = loaded.returns.merge(runs, on="run")
     frame["episode"] = frame.groupby("run").cumcount()
     columns = ["task", "algorithm", "settings", "trajectories", "seed", "entropy_weight", "episode", "return"]
     return frame[columns]

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import os
 import platform
+import signal
 import sys
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from gailbench.commands import bench, config, demos, expert, report, run, show, 
 from gailbench.commands.options import EXIT_ERROR, EXIT_INTERRUPTED
 from gailbench.commands.printing import prepare_streams, say
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.interrupts import STOP
 
 EXIT_CODES = """\b
 Exit codes: 0 success; 1 an error, named in one line; 2 wrong usage;
@@ -71,6 +73,9 @@ def main() -> None:
     opengl = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
     try:
+        for number in STOP:  # where nothing has to be saved, a signal ends the command as Control-C does
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         code = cli.main(standalone_mode=False, obj=opengl)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

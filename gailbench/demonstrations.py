@@ -207,7 +207,11 @@ class Demonstrations:
 
 
 def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, seed: int) -> Demonstrations:
-    """Sample whole trajectories of the stochastic policy, and draw the offsets for subsampling."""
+    """Sample whole trajectories of the stochastic policy, and draw the offsets for subsampling.
+
+    Raises:
+        GailbenchError: The environment gives numbers that are not finite.
+    """
     from gailbench.sampling import Sampler  # imports torch, which reading demonstrations does not need
 
     sampler = Sampler(task, trajectories, stream(seed, f"demonstrations/{task.name}"))
@@ -234,6 +238,10 @@ def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, se
         final_observations=final_observations,
         offsets=stream(seed, f"offsets/{task.name}").integers(task.keep_every, size=trajectories),
     )
+    try:
+        check(sampled)
+    except ValueError as error:
+        raise GailbenchError(f"the trajectories of '{task.name}' cannot be demonstrations: {error}") from None
     return replace(sampled, stated_sha256=sampled.sha256())
 
 

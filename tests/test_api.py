@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -13,6 +14,7 @@ import pytest
 import gailbench
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
+from gailbench.tasks import TASKS
 
 
 def test_importing_is_instant_and_the_names_are_there() -> None:
@@ -69,3 +71,38 @@ def test_demonstrations_are_sampled(tmp_path: Path) -> None:
     assert (found.trajectories, found.genuine) == (2, True)
     assert set(gailbench.tasks.TASKS) >= {"cartpole", "humanoid"}
     assert gailbench.tasks.find_task("Pendulum-v1").horizon == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"iterations": 0}, "iterations is 0; it must be at least 1"),
+        ({"batch": 0}, "batch is 0; it must be at least 1"),
+        ({"sizes": [-1]}, "sizes is -1; it must be at least 1"),
+        ({"sizes": []}, "sizes is empty"),
+        ({"algorithms": []}, "algorithms is empty"),
+        ({"seeds": [0.5]}, "seeds is 0.5; it must be an integer"),
+        ({"entropy_weights": [-1]}, "entropy_weights is -1.0; it must be at least 0"),
+        ({"task": replace(TASKS["cartpole"], horizon=20)}, "this 'cartpole' is not the paper's task of that name"),
+    ],
+)
+def test_what_no_run_can_have_is_named_and_nothing_is_written(
+    arguments: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(GailbenchError) as caught:
+        gailbench.run(**{"task": "cartpole", "algorithms": ["bc"], "results": tmp_path, **arguments})
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_may_be_numpys_and_single(tmp_path: Path) -> None:
+    settings = {"loop.gamma": np.float64(0.9)}
+    arguments = {"iterations": np.int64(2), "batch": np.array(200), "settings": settings, "results": tmp_path}
+    frame = gailbench.run("cartpole", "gail", np.array([1]), np.arange(2), **arguments)
+    assert set(frame["settings"]) == {"batch-200,iterations-2,loop.gamma-0.9"}
+    assert set(frame["seed"]) == {0, 1}
+
+
+def test_demonstrations_need_a_trajectory() -> None:
+    with pytest.raises(GailbenchError, match="trajectories is 0; it must be at least 1"):
+        gailbench.sample_demonstrations("cartpole", 0)

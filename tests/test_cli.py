@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,8 +26,10 @@ from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.cli import cli
 from gailbench.experts.recipes import RECIPES
 from gailbench.paper.tables import published_baselines
+from gailbench.plumbing.interrupts import STOP
 from gailbench.policy import read_policy
 from gailbench.report.markdown import BEGIN, END
+from gailbench.runs import grid
 from gailbench.tasks import ALGORITHMS, TASKS, Task
 
 TINY = ("--iterations", 2, "--batch", 1000)
@@ -249,6 +253,31 @@ def test_the_same_seed_samples_the_same_demonstrations(sampled: tuple[Path, Fini
         done = call("demos", "sample", "--task", "cartpole", "--trajectories", 3, "--seed", seed, "--out", path)
         assert done.code == 0
         assert (demonstrations.read(path).sha256() == first.sha256()) is (seed == 0)
+
+
+def test_sampling_never_overwrites_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    path.write_bytes(b"precious")
+    sample = ("demos", "sample", "--task", "cartpole", "--trajectories", 1, "--out", path)
+    refused = call(*sample)
+    assert (refused.code, path.read_bytes()) == (1, b"precious")
+    assert "own.npz exists already; give another --out, or --overwrite" in refused.err
+    assert call(*sample, "--overwrite").code == 0
+    assert demonstrations.read(path).trajectories == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_before_anything_has_to_be_saved_is_control_c(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "plan_all", lambda *arguments: os.kill(os.getpid(), number))
+    before = {stop: signal.getsignal(stop) for stop in STOP}
+    try:
+        interrupted = call("run", "--task", "cartpole")
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+    assert (interrupted.code, interrupted.err.strip()) == (130, "gailbench: interrupted")
 
 
 # Runs and report

@@ -13,6 +13,7 @@ from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations, read, sample
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
+from gailbench.simulation.classic import ClassicPhysics
 from gailbench.tasks import TASKS
 
 LENGTHS = (5, 1, 7, 3)
@@ -240,6 +241,17 @@ class TestSample:
         assert abs(d.actions.mean()) < 4.5 / np.sqrt(1_800)
         assert abs((d.actions**2).mean() - 1) < 4.5 * np.sqrt(2 / 1_800)
         assert (d.truncated & ~d.terminated).all()
+
+    def test_numbers_that_are_not_finite_cannot_be_demonstrations(self, monkeypatch):
+        step = ClassicPhysics.step
+
+        def without_rewards(physics, actions):
+            observations, rewards, *ends = step(physics, actions)
+            return observations, np.full_like(rewards, np.nan), *ends
+
+        monkeypatch.setattr(ClassicPhysics, "step", without_rewards)
+        with pytest.raises(GailbenchError, match="cannot be demonstrations: rewards holds a number in row 0"):
+            sample(TASKS["cartpole"], Policy(4, 2, True), "", 1, 0)
 
     def test_offsets_lie_below_k_and_take_all_values(self):
         task = replace(TASKS["cartpole"], horizon=2)

@@ -135,6 +135,22 @@ def test_a_setting_of_a_file_has_the_type_of_its_field(tmp_path: Path) -> None:
     assert make_learner(job.spec, None).policy.hidden == (16,)
 
 
+def test_an_expert_of_the_task_before_its_change_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = FILE.replace("Pendulum-v1", "CartPole-v1").replace("[kwargs]\ng = 5.0\n", "")
+    path = write(tmp_path / "heavy.toml", text)
+    train = ("expert", "train", "--task", path)
+    run = ("run", "--task", path, "--sizes", 1, "--algorithms", "bc", "--jobs", 1, "--seeds")
+    assert call(*train).code == 0
+    assert call(*run, 0).code == 0
+    write(tmp_path / "heavy.toml", text.replace("horizon = 50", "horizon = 20"))
+    for refused in (call(*run, 1), call("demos", "sample", "--task", path)):
+        assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+        assert "was trained on 'heavy' with horizon 50, which is now 20" in refused.err
+    assert "is the expert of another task" in call(*train).err
+    assert call(*train, "--overwrite").code == 0
+
+
 def test_an_edited_file_never_matches_old_results(tmp_path: Path) -> None:
     """The spec of a run holds the task's definition, so that another one is another spec."""
     request = Request(tmp_path / "results", algorithms=["constant"])
@@ -166,4 +182,4 @@ def test_train_sample_run_resume_on_an_own_task(tmp_path: Path, monkeypatch: pyt
     assert (again.code, again.err.startswith("4 runs: 4 complete")) == (0, True)
     edited = write(tmp_path / "heavy.toml", FILE.replace("g = 5.0", "g = 6.0"))
     refused = call("run", "--task", edited)
-    assert (refused.code, "another definition" in refused.err) == (1, True)
+    assert (refused.code, "was trained on 'heavy' with kwargs" in refused.err) == (1, True)

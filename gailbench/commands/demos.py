@@ -12,6 +12,8 @@ from gailbench.commands.printing import print_json, say, telling
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, as_option
 
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+
 
 @click.group()
 def demos() -> None:
@@ -24,8 +26,9 @@ def demos() -> None:
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
+@OVERWRITE
 def demos_sample(
-    tasks: list[Task] | None, trajectories: int | None, seed: int, file: Path | None, out: Path | None
+    tasks: list[Task] | None, trajectories: int | None, seed: int, file: Path | None, out: Path | None, overwrite: bool
 ) -> None:
     """Sample demonstrations: whole trajectories of the stochastic expert, with true rewards.
 
@@ -38,10 +41,12 @@ def demos_sample(
     chosen = tasks or [TASKS[name] for name in experts.shipped()]
     if out is not None or file is not None:
         one_task(chosen, "--out and --expert name one file")
+    paths = {task: out or Path("demos") / f"{task.name}.npz" for task in chosen}
+    for path in paths.values():
+        _check_free(path, overwrite)
     with telling() as tell:
-        for task in chosen:
+        for task, path in paths.items():
             policy, digest = experts.load(task, file)
-            path = out or Path("demos") / f"{task.name}.npz"
             found = demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
             found.write(path)
             tell(
@@ -49,6 +54,11 @@ def demos_sample(
                 f"{found.returns.std():.2f}, written to {path}"
             )
             say(_next(task, path, found.trajectories))
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
 
 
 def _next(task: Task, path: Path, trajectories: int) -> str:
@@ -67,7 +77,7 @@ def _next(task: Task, path: Path, trajectories: int) -> str:
 @click.option(
     "--keep-every", type=POSITIVE, help="Report how many pairs remain if every k-th is kept.  [default: the task's]"
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@OVERWRITE
 def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: int | None, overwrite: bool) -> None:
     """Convert demonstrations of another program to a demonstrations file, and print what the file holds.
 
@@ -83,8 +93,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 
     task = one_task(tasks)
     path = out or Path("demos") / f"{task.name}_imported.npz"
-    if path.exists() and not overwrite:
-        raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
+    _check_free(path, overwrite)
     facts = formats.facts_of(task)
     imported = formats.read(source, facts)
     imported.demonstrations.write(path)
@@ -99,7 +108,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 @click.argument("file", type=FILE)
 @click.option("--format", "format", type=click.Choice(("npz", "minari", "hdf5")), required=True, help="Format.")
 @click.option("--out", required=True, help="File. For Minari an id such as gail/hopper-v0, or a path ./NAME-v0.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@OVERWRITE
 def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
     """Write a demonstrations file for other programs.
 
@@ -109,8 +118,8 @@ def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
     """
     from gailbench import demonstrations, formats
 
-    if format != "minari" and Path(out).exists() and not overwrite:
-        raise GailbenchError(f"{out} exists already; give another --out, or --overwrite")
+    if format != "minari":
+        _check_free(Path(out), overwrite)
     with telling() as tell:
         tell(f"written to {formats.export(demonstrations.read(file), out, format)}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,26 @@ def check_exists(task: Task, results: Path) -> None:
         )
 
 
+def check_trained_on(task: Task, path: Path, card: Mapping[str, Any]) -> None:
+    """Check that an expert was trained on a task as it is now. Cards of earlier versions name only the environment.
+
+    Raises:
+        GailbenchError: The environment, the horizon or the environment's keyword arguments have changed since.
+    """
+    for name, value in problem(task).items():
+        if (then := card.get(name, value)) != value:
+            raise GailbenchError(
+                f"{path} was trained on '{task.name}' with {name} {then}, which is now {value}; give the changed task "
+                "another name, or train its expert anew ('gailbench expert train --overwrite')"
+            )
+
+
+def problem(task: Task) -> dict[str, Any]:
+    """Return what an expert of a task was trained to do, for its card: environment, horizon and keyword arguments."""
+    kwargs = json.loads(json.dumps(dict(task.kwargs)))
+    return {"environment": task.environment, "horizon": task.horizon, "kwargs": kwargs}
+
+
 def load(task: Task, path: Path | None = None, results: Path = Path("results")) -> tuple[Policy, str]:
     """Return an expert and the SHA-256 of its file. Without `path` it is the task's expert (see `default_path`).
 
@@ -111,6 +132,8 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
     if path is None:
         check_exists(task, results)
         path = default_path(task, results)
+        if (known := card_of(task, results)) is not None:
+            check_trained_on(task, path, known)
     policy = read_policy(path)
     digest = sha256_of(path)
     card_path = path.with_suffix(".json")

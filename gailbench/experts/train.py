@@ -11,7 +11,7 @@ from typing import Any
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
-from gailbench.experts import load, read_card
+from gailbench.experts import load, problem, read_card
 from gailbench.experts.recipes import HELD, Recipe
 from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
@@ -154,7 +154,8 @@ def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] 
     card = read_card(files.card)
     settings = dict(card.get("settings", {}))
     planned, level = settings.pop("iterations", 0), settings.pop("level", None)
-    if card["task"] != task.name or settings != recipe.course():
+    trained_on = {name: card.get(name, value) for name, value in problem(task).items()}
+    if card["task"] != task.name or trained_on != problem(task) or settings != recipe.course():
         raise GailbenchError(f"{files.policy} is the expert of another task, seed or recipe; {anew}")
     done = int(card.get("iterations_trained") or planned)
     if recipe.iterations == done or (level is not None and level == recipe.level):
@@ -195,7 +196,8 @@ def _train(
             learner.policy.scale_noise(recipe.noise_scale)
         return Training(learner, recipe.iterations, keep_best=True, level=recipe.level)
 
-    checkpoint = CheckpointFile(files.checkpoint, {"task": task.name, "recipe": recipe.course()}, checkpoint_every)
+    spec = {"task": task.name, "recipe": recipe.course(), **({} if task.name in TASKS else problem(task))}
+    checkpoint = CheckpointFile(files.checkpoint, spec, checkpoint_every)
     training = resumed(make, checkpoint, notice, refused)
     if training.learner.iteration > recipe.iterations:
         raise GailbenchError(
@@ -216,7 +218,7 @@ def _train(
         ends = _published(task) if task.name in TASKS else {"random": measure_random(task, RANDOM_EPISODES, 0)}
     card = {
         "task": task.name,
-        "environment": task.environment,
+        **problem(task),
         "sha256": sha256(content),
         **figures,
         "steps": int(best["steps"]),

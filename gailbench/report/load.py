@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from gailbench.algorithms import Algorithm, registry
 from gailbench.paper.tables import unpublished_results
 from gailbench.plumbing.errors import GailbenchError, first_line
-from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular
+from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular, sha256
 from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
+from gailbench.runs.spec import DEFAULTS, PAPER
 from gailbench.runs.spec import FORMATS as SPEC_FORMATS
 from gailbench.tasks import TASKS, Task
 
@@ -124,30 +125,50 @@ def load_results(results: Path) -> Results:
 
 
 def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
-    """Take runs out of the paper's cells, in place, if their demonstrations or expert differ from those of most runs of
-    their task. The name of their settings then says so. Return a remark for each task with such runs."""
+    """Take runs out of their cells, in place, if they differ from most runs of their task in what a cell must share:
+    the demonstrations and the expert, and for a user's own task its definition. The name of their settings then says
+    so. Return a remark for each task with such runs."""
     remarks = []
-    sources = ("demonstrations", "expert")
     for task in dict.fromkeys(run["task"] for run in runs):
-        learned = [run for run in runs if run["task"] == task and run["of_paper"] and _learns(run["algorithm"])]
-        kinds = Counter(tuple(run[f"{source}_sha256"] for source in sources) for run in learned)
-        if len(kinds) < 2:
-            continue
-        usual = kinds.most_common(1)[0][0]
-        for run in learned:
-            differing = [
-                f"{source}-{run[f'{source}_sha256'][:8]}"
-                for source, hash_of_most in zip(sources, usual, strict=True)
-                if run[f"{source}_sha256"] != hash_of_most
-            ]
-            if differing:
-                kept = [] if run["settings"] == "paper" else [run["settings"]]
-                run |= {"settings": ",".join(sorted([*kept, *differing])), "of_paper": False}
-        remarks.append(
-            f"{_count(sum(kinds.values()) - kinds[usual], 'run')} of {task} learned from other demonstrations or "
-            "another expert than most, cannot be compared with them, and stand apart"
-        )
+        own = task not in TASKS
+        # Settings that name the user's demonstrations are in other cells already.
+        shared = [
+            run
+            for run in runs
+            if run["task"] == task and (run["of_paper"] or (own and "demonstrations-" not in run["settings"]))
+        ]
+        learned = [run for run in shared if _learns(run["algorithm"])]
+        sources = ("demonstrations", "expert")
+        if odd := _rename_odd(learned, sources):
+            remarks.append(
+                f"{_count(odd, 'run')} of {task} learned from other demonstrations or another expert than most, cannot "
+                "be compared with them, and stand apart"
+            )
+        if odd := _rename_odd(shared, ("definition",)):
+            remarks.append(
+                f"{_count(odd, 'run')} of {task} were made with another definition of the task than most, cannot be "
+                "compared with them, and stand apart"
+            )
     return remarks
+
+
+def _rename_odd(runs: list[dict[str, Any]], sources: tuple[str, ...]) -> int:
+    """Add the hashes of its sources to a run's settings, in place, if most runs have others. Return the number of such
+    runs."""
+    kinds = Counter(tuple(run[f"{source}_sha256"] for source in sources) for run in runs)
+    if len(kinds) < 2:
+        return 0
+    usual = kinds.most_common(1)[0][0]
+    for run in runs:
+        differing = [
+            f"{source}-{run[f'{source}_sha256'][:8]}"
+            for source, hash_of_most in zip(sources, usual, strict=True)
+            if run[f"{source}_sha256"] != hash_of_most
+        ]
+        if differing:
+            kept = [] if run["settings"] in (PAPER, DEFAULTS) else [run["settings"]]
+            run |= {"settings": ",".join(sorted([*kept, *differing])), "of_paper": False}
+    return sum(kinds.values()) - kinds[usual]
 
 
 def subset(results: Results, chosen: pd.Series) -> Results:
@@ -398,6 +419,7 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
         "entropy_weight": math.nan if weight is None else float(weight),
         "of_paper": expected is not None,
         **{name: spec.get(name, "") for name in ("demonstrations_sha256", "expert_sha256")},
+        "definition_sha256": sha256(json.dumps(spec.get("definition"), sort_keys=True).encode()),
     }
 
 

@@ -68,8 +68,13 @@ def execute(
     Raises:
         Interrupted: `stop` returned true or a signal came; the same call continues the run.
         Locked: Another process works on the run.
-        GailbenchError: The folder cannot be written, there are too few demonstrations, or TensorBoard is not installed.
+        GailbenchError: The folder cannot be written, the demonstrations are not those of the spec or are too few, or
+            TensorBoard is not installed.
     """
+    if demonstrations is not None and demonstrations.sha256() != spec.demonstrations_sha256:
+        raise GailbenchError(
+            f"the demonstrations of '{spec.task}' were changed after the runs were planned; give the same command again"
+        )
     folder = folder_of(spec, results)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)

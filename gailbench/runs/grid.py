@@ -155,6 +155,8 @@ def demonstrations_for(
     if file is not None:
         experts.check_dimensions(task, path, found.observations.shape[1], found.num_actions, found.discrete)
     card = experts.card_of(task, results)
+    if file is None and card is not None:
+        experts.check_trained_on(task, experts.default_path(task, results), card)
     standard = (
         card is not None
         and found.genuine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from gailbench.report.table import (
     table_csv,
     table_remarks,
 )
+from gailbench.tasks import own_task
 
 WriteRun = Callable[..., Path]
 
@@ -116,6 +118,19 @@ def test_other_settings_never_share_a_cell_with_the_papers(
         "2 runs with other settings than the paper's (settings=entropy_weight-0.001: 1, "
         "settings=iterations-100: 1) are not in the table; see other_settings.csv"
     ]
+
+
+def test_runs_of_a_task_that_was_changed_are_not_pooled(results: Path, write_run: WriteRun) -> None:
+    for seed, horizon in enumerate((200, 200, 20)):
+        definition = asdict(own_task("CartPole-v1", {"name": "pole", "horizon": horizon}))
+        write_run(task="pole", settings="defaults", seed=seed, definition=definition)
+    loaded = load_results(results)
+    pooled = loaded.runs.groupby("settings")["seed"].apply(list).to_dict()
+    assert pooled.pop("defaults") == [0, 1]
+    ((settings, seeds),) = pooled.items()
+    assert settings.startswith("definition-")
+    assert seeds == [2]
+    assert "1 run of pole were made with another definition of the task than most" in loaded.remarks[0]
 
 
 @pytest.mark.parametrize("source", ["expert", "demonstrations"])

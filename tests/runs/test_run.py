@@ -22,6 +22,7 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import LOOP_COLUMNS, get_algorithm
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing import checkpoints
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.streams import stream
 from gailbench.policy import read_policy
@@ -292,6 +293,15 @@ def test_a_complete_run_on_other_demonstrations_is_an_error_that_says_so(demos: 
 
 
 # Stopping and resuming
+
+
+def test_demonstrations_that_were_changed_after_planning_are_not_used(
+    tiny: Tiny, demos: Demonstrations, tmp_path: Path
+) -> None:
+    spec = tiny("bc")
+    with pytest.raises(GailbenchError, match="were changed after the runs were planned"):
+        runs.execute(spec, replace(demos, rewards=demos.rewards + 1), tmp_path)
+    assert files_under(tmp_path) == {}
 
 
 def test_a_stopped_run_saves_and_goes_on_to_the_same_bytes(tiny: Tiny, demos: Demonstrations, tmp_path: Path) -> None:
