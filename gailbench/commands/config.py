@@ -14,7 +14,12 @@ from gailbench.tasks import TASKS, Task
 
 @click.group("config")
 def config() -> None:
-    """Show settings."""
+    """Show settings.
+
+    \b
+    Example:
+      gailbench config show --task cartpole --algorithm bc
+    """
 
 
 @config.command("show")

@@ -15,7 +15,12 @@ from gailbench.tasks import TASKS, Task, as_option
 
 @click.group()
 def demos() -> None:
-    """Sample, import, export and inspect demonstrations."""
+    """Sample, import, export and inspect demonstrations.
+
+    \b
+    Example:
+      gailbench demos sample --task hopper
+    """
 
 
 @demos.command("sample")
