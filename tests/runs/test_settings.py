@@ -108,3 +108,17 @@ def test_a_file_gives_settings_and_the_command_goes_before_it(tmp_path: Path) ->
     assert '"gail.learning_rate": {\n    "value": 0.25,\n    "origin": "command"' in shown.out
     assert '"loop.policy_region.limit": {\n    "value": 0.02,\n    "origin": "file"' in shown.out
     assert '"gail.discriminator_entropy": {\n    "value": 0.001,\n    "origin": "paper"' in shown.out
+
+
+def test_show_refuses_a_table_of_no_algorithm_and_leaves_out_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("[gial]\nlearning_rate = 0.5\n")
+    show = ("config", "show", "--task", "cartpole", "--algorithm", "bc", "--config", path)
+    shown = call(*show)
+    assert (shown.code, shown.out) == (1, "")
+    assert "unknown setting 'gial.learning_rate'" in shown.err
+    assert "did you mean 'gail.learning_rate'?" in shown.err
+    path.write_text("[gail]\nlearning_rate = 0.5\n")
+    shown = call(*show)
+    assert shown.code == 0, shown.err
+    assert "gail" not in shown.out
