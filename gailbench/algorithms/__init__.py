@@ -6,7 +6,7 @@ through an entry point of the group `gailbench.algorithms`. PyTorch is only impo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -34,7 +34,7 @@ class Algorithm:
 
     Attributes:
         name: Unique name on the command line, in folders and in tables.
-        heading: Name in figures and at the top of a column.
+        heading: Unique name in figures and at the top of a column.
         maker: "module:function". The function gets an `Assignment` and returns a `Learner`. Imported when needed.
         settings: "module:class" of its own settings, a frozen dataclass with the paper's values as defaults; None
             without settings.
@@ -163,7 +163,7 @@ def registry() -> dict[str, Algorithm]:
     """Return all algorithms by name: the built-in ones, then those of installed packages.
 
     Raises:
-        GailbenchError: An entry point does not lead to an `Algorithm`, or its name is taken.
+        GailbenchError: An entry point does not lead to an `Algorithm`, or its name or heading is taken.
     """
     found = {algorithm.name: algorithm for algorithm in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
@@ -173,12 +173,21 @@ def registry() -> dict[str, Algorithm]:
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {first_line(error)}") from error
         if not isinstance(algorithm, Algorithm):
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is not a gailbench.algorithms.Algorithm")
-        if algorithm.name in found:
-            raise GailbenchError(
-                f"algorithm '{algorithm.name}' ({point.value}) has a name that is taken by another algorithm"
-            )
+        for kind, word in (("name", algorithm.name), ("heading", algorithm.heading)):
+            if is_taken(word, found.values()):
+                raise GailbenchError(
+                    f"algorithm '{algorithm.name}' ({point.value}) has a {kind} that is taken by another algorithm: "
+                    f"'{word}'; change it in its package"
+                )
         found[algorithm.name] = algorithm
     return found
+
+
+def is_taken(word: str, algorithms: Iterable[Algorithm]) -> bool:
+    """Return whether a word is a name or heading of one of the algorithms, in any case. On a task with several entropy
+    weights a heading also has its lambda, such as "GAIL λ = 0.01"."""
+    taken = {own.casefold() for algorithm in algorithms for own in (algorithm.name, algorithm.heading)}
+    return word.casefold().partition(" λ = ")[0].strip() in taken
 
 
 def get_algorithm(name: str) -> Algorithm:

@@ -63,12 +63,20 @@ def test_another_packages_algorithm_is_found(points: list[Any]) -> None:
     [
         (ImportError("no module named x"), "fails: no module named x"),
         ("not one", "is not a gailbench.algorithms.Algorithm"),
-        (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm"),
+        (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm: 'gail'"),
+        (Algorithm("own", "GAIL", "somewhere:make"), "has a heading that is taken by another algorithm: 'GAIL'"),
+        (Algorithm("own", "Gail λ = 0", "somewhere:make"), "has a heading that is taken by .*: 'Gail λ = 0'"),
     ],
 )
 def test_what_is_no_algorithm_is_named(loads: Any, said: str, points: list[Any]) -> None:
     points.append(point("own", loads))
     with pytest.raises(GailbenchError, match=said):
+        registry()
+
+
+def test_two_packages_algorithms_have_different_headings(points: list[Any]) -> None:
+    points += [point(name, Algorithm(name, "OWN", "somewhere:make")) for name in ("one", "two")]
+    with pytest.raises(GailbenchError, match=r"'two' \(two:ALGORITHM\) has a heading that is taken .*: 'OWN'"):
         registry()
 
 
