@@ -12,6 +12,7 @@ from gailbench.algorithms.loop import LoopSettings
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.runs import settings
 from gailbench.runs.grid import Request, plan
+from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
 
 CARTPOLE = TASKS["cartpole"]
@@ -87,6 +88,30 @@ def test_the_name_of_a_runs_settings_says_what_differs(tmp_path: Path) -> None:
     assert (both["bc"], both["gtal"]) == ("paper", "loop.gamma-0.9,loop.hidden-64x64")
     with pytest.raises(GailbenchError, match=r"unknown setting 'gial\.hidden'"):
         names(("gial.hidden", "3"))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (100, "100"),
+        (0.003, "0.003"),
+        ((64, 64), "64x64"),
+        ((), "none"),
+        (True, "True"),
+        (None, "None"),
+        ("leaky_relu", "leaky_relu"),
+        ("v1.5-a~b", "v1.5-a~b"),
+        ("a/b", "a%2Fb"),
+        ("../../x", "..%2F..%2Fx"),
+        ("a,b%", "a%2Cb%25"),
+        ("a\nb\0", "a%0Ab%00"),
+        ("\ud800é", "%ED%A0%80%C3%A9"),
+    ],
+)
+def test_a_value_in_a_folders_name_is_one_part_of_it(value: object, name: str) -> None:
+    spec = make_spec(CARTPOLE, "constant", 0, 0, None, changes={"own.text": value})
+    assert spec.settings == f"own.text-{name}"
+    assert spec.folder(Path("results")).parents[1].name == f"settings=own.text-{name}"
 
 
 def test_a_setting_changes_the_run(tmp_path: Path) -> None:
