@@ -108,7 +108,7 @@ class Training:
 
         Raises:
             Interrupted: `stop` returned true or a signal came; the checkpoint is saved.
-            GailbenchError: An iteration gave numbers that are not finite.
+            GailbenchError: An iteration gave numbers that are not finite, or its number is wrong.
         """
         started = saved = time.monotonic()
         before = self.seconds
@@ -122,6 +122,7 @@ class Training:
                 self._save(checkpoint, state)
                 raise
             self._check_finite(row)
+            self._check_number(row)
             self.rows.append(row)
             if sampled_by is not None and self._is_best():
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
@@ -149,6 +150,19 @@ class Training:
             raise GailbenchError(
                 f"iteration {self.learner.iteration}: {wrong[0]} is not a finite number; look for huge numbers in the "
                 "demonstrations or the environment, or settings that are too large"
+            )
+
+    def _check_number(self, row: Row) -> None:
+        """Check the number of an iteration, since a learner of another package may count differently.
+
+        Raises:
+            GailbenchError: It is beyond the last one, or the row has another number.
+        """
+        reached = self.learner.iteration
+        if reached > self.iterations or row.get("iteration") != reached:
+            raise GailbenchError(
+                f"the learner is at iteration {reached} of {self.iterations} and its row says {row.get('iteration')}; "
+                f"correct its iterate(): both must be the same number, at most {self.iterations}"
             )
 
     @property

@@ -157,6 +157,24 @@ def test_every_row_is_reported_once_and_in_order() -> None:
     assert [row["iteration"] for row in rows] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("ends_at", "says"), [(3, 3), (2, 1)], ids=["beyond the last", "another in the row"])
+def test_an_iteration_with_a_wrong_number_is_an_error(ends_at: int, says: int, tmp_path: Path) -> None:
+    """Otherwise the run is complete, and every later command finds its curve damaged."""
+    training = training_of(iterations=2)
+    iterate = training.learner.iterate
+
+    def miscounting() -> dict[str, float]:
+        row = iterate()
+        training.learner.iteration = ends_at
+        return row | {"iteration": says}
+
+    training.learner.iterate = miscounting
+    checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC)
+    with pytest.raises(GailbenchError, match=f"at iteration {ends_at} of 2 and its row says {says}; .* at most 2"):
+        training.run(checkpoint, pytest.fail)
+    assert not checkpoint.path.exists()
+
+
 def test_seconds_add_up_over_sittings(tmp_path: Path) -> None:
     checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC)
     with pytest.raises(Interrupted):
@@ -246,7 +264,7 @@ def test_ten_successive_batches_decide_and_of_equals_the_later_ones() -> None:
 
         def iterate(self) -> dict[str, float]:
             self.iteration += 1
-            return {"return_mean": self.returns[self.iteration - 1]}
+            return {"iteration": self.iteration, "return_mean": self.returns[self.iteration - 1]}
 
     lucky_once = [*[10.0] * 10, 60.0, *[14.0] * 12]
     for returns, best in (

@@ -6,13 +6,13 @@ through an entry point of the group `gailbench.algorithms`. PyTorch is only impo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 from gailbench.tasks import Task
@@ -34,7 +34,7 @@ class Algorithm:
 
     Attributes:
         name: Unique name on the command line, in folders and in tables.
-        heading: Name in figures and at the top of a column.
+        heading: Unique name in figures and at the top of a column.
         maker: "module:function". The function gets an `Assignment` and returns a `Learner`. Imported when needed.
         settings: "module:class" of its own settings, a frozen dataclass with the paper's values as defaults; None
             without settings.
@@ -68,13 +68,44 @@ class Algorithm:
         return (*core, *self.diagnostics)
 
     def settings_class(self) -> type[Any] | None:
-        """The dataclass of its own settings."""
-        return None if self.settings is None else cast("type[Any]", _imported(self.settings))
+        """The dataclass of its own settings.
+
+        Raises:
+            GailbenchError: `settings` does not lead to a dataclass whose fields have defaults and known types.
+        """
+        if self.settings is None:
+            return None
+        own = self._imported(self.settings)
+        wrong = f"the settings of algorithm '{self.name}', {self.settings},"
+        if not (isinstance(own, type) and is_dataclass(own)):
+            raise GailbenchError(f"{wrong} are not a dataclass")
+        for field in fields(own):
+            if field.default is MISSING and field.default_factory is MISSING:
+                raise GailbenchError(f"{wrong} have a field without a default: {field.name}")
+        try:
+            get_type_hints(own)
+        except Exception as error:  # resolving the annotations of another package can raise anything
+            raise GailbenchError(f"{wrong} have a type that is unknown: {first_line(error)}") from error
+        return own
 
     def make(self, assignment: Assignment) -> Learner:
         """Make its learner. No iteration is done yet."""
-        maker = cast("Callable[[Assignment], Learner]", _imported(self.maker))
+        maker = cast("Callable[[Assignment], Learner]", self._imported(self.maker))
         return maker(assignment)
+
+    def _imported(self, place: str) -> Any:
+        """Return what "module:name" names.
+
+        Raises:
+            GailbenchError: A package's module cannot be imported, or lacks the name.
+        """
+        module, _, name = place.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except Exception as error:  # importing another package can raise anything
+            if self in BUILT_IN:  # the machine is at a limit, or the installation is broken
+                raise
+            raise GailbenchError(f"algorithm '{self.name}' fails to import {place}: {first_line(error)}") from error
 
 
 # Columns of every learning curve, if an iteration is a batch of environment steps or a gradient step.
@@ -163,7 +194,7 @@ def registry() -> dict[str, Algorithm]:
     """Return all algorithms by name: the built-in ones, then those of installed packages.
 
     Raises:
-        GailbenchError: An entry point does not lead to an `Algorithm`, or its name is taken.
+        GailbenchError: An entry point does not lead to an `Algorithm`, or its name or heading is taken.
     """
     found = {algorithm.name: algorithm for algorithm in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
@@ -173,12 +204,21 @@ def registry() -> dict[str, Algorithm]:
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {first_line(error)}") from error
         if not isinstance(algorithm, Algorithm):
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is not a gailbench.algorithms.Algorithm")
-        if algorithm.name in found:
-            raise GailbenchError(
-                f"algorithm '{algorithm.name}' ({point.value}) has a name that is taken by another algorithm"
-            )
+        for kind, word in (("name", algorithm.name), ("heading", algorithm.heading)):
+            if is_taken(word, found.values()):
+                raise GailbenchError(
+                    f"algorithm '{algorithm.name}' ({point.value}) has a {kind} that is taken by another algorithm: "
+                    f"'{word}'; change it in its package"
+                )
         found[algorithm.name] = algorithm
     return found
+
+
+def is_taken(word: str, algorithms: Iterable[Algorithm]) -> bool:
+    """Return whether a word is a name or heading of one of the algorithms, in any case. On a task with several entropy
+    weights a heading also has its lambda, such as "GAIL λ = 0.01"."""
+    taken = {own.casefold() for algorithm in algorithms for own in (algorithm.name, algorithm.heading)}
+    return word.casefold().partition(" λ = ")[0].strip() in taken
 
 
 def get_algorithm(name: str) -> Algorithm:
@@ -191,8 +231,3 @@ def get_algorithm(name: str) -> Algorithm:
     if name not in known:
         raise GailbenchError(f"unknown algorithm '{name}'{nearest(name, list(known))}")
     return known[name]
-
-
-def _imported(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)

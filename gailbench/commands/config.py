@@ -14,7 +14,12 @@ from gailbench.tasks import TASKS, Task
 
 @click.group("config")
 def config() -> None:
-    """Show settings."""
+    """Show settings.
+
+    \b
+    Example:
+      gailbench config show --task cartpole --algorithm bc
+    """
 
 
 @config.command("show")
@@ -26,13 +31,13 @@ def config() -> None:
 def show(
     tasks: list[Task], algorithm: str, settings: tuple[tuple[str, str], ...], file: Path | None, as_json: bool
 ) -> None:
-    """Show every setting of a run, its value and its origin: paper, task, file or command.
+    """Show every setting of a run, its value and its origin: paper, default, task, file or command.
 
     \b
     Example:
       gailbench config show --task walker --algorithm gail --set loop.gamma=0.99
     """
-    from gailbench.algorithms import get_algorithm
+    from gailbench.algorithms import BUILT_IN, get_algorithm, registry
     from gailbench.runs import settings as by_name
 
     task = one_task(tasks)
@@ -52,9 +57,13 @@ def show(
         rows |= {"batch": (task.batch, usual), "reward_sign": (task.reward_sign, usual)}
     if chosen.has_entropy_weight:
         rows["entropy_weights"] = (task.entropy_weights, usual)
-    rows |= {name: (value, "paper") for name, value in by_name.describe(chosen).items()}
+    for name, value in by_name.describe(chosen).items():
+        own = chosen not in BUILT_IN and not name.startswith(f"{by_name.LOOP}.")
+        rows[name] = (value, "default" if own else "paper")
     given: list[tuple[str, Any, str]] = [(name, value, "task") for name, value in task.settings]
     given += [(name, value, "file") for name, value in (by_name.read_settings(file) if file else ())]
+    # A file may have settings of several algorithms.
+    by_name.check_owners(((name, value) for name, value, _ in given), registry().values())
     given += [(name, value, "command") for name, value in settings]
     for name, value, origin in given:
         read = by_name.parse if origin == "command" else by_name.check

@@ -17,7 +17,12 @@ OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing 
 
 @click.group()
 def demos() -> None:
-    """Sample, import, export and inspect demonstrations."""
+    """Sample, import, export and inspect demonstrations.
+
+    \b
+    Example:
+      gailbench demos sample --task hopper
+    """
 
 
 @demos.command("sample")

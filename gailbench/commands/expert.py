@@ -28,7 +28,12 @@ from gailbench.tasks import TASKS, Task, as_option
 
 @click.group()
 def expert() -> None:
-    """Train, list and evaluate experts. An expert's return is 1 in the normalized score."""
+    """Train, list and evaluate experts. An expert's return is 1 in the normalized score.
+
+    \b
+    Example:
+      gailbench expert list
+    """
 
 
 @expert.command("train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import types
 import typing
 from dataclasses import dataclass
@@ -50,39 +51,73 @@ def from_text(text: str) -> Any:
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
-    """Return a value in a field's type. Integers are converted to floats, and lists to tuples; nothing else is
-    converted.
+    """Return a value in a field's type: a number, a word, true or false, a tuple or a union of these. Integers are
+    converted to floats, and lists to tuples; nothing else is converted.
 
     Raises:
-        GailbenchError: The value has another type, is not finite, or is outside the type's range.
+        GailbenchError: The value has another type, is not finite, or is outside the type's range. Or the field has a
+            type that is none of these.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         value = typed(name, arguments[0], value)
-        if value not in arguments[1]:
-            raise GailbenchError(f"{name} is {value!r}; it must be {arguments[1]}")
+        if not all(value in limits for limits in _ranges(kind)):
+            raise _refusal(name, kind, value)
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (kind,) = (one for one in arguments if one is not type(None))
-        return typed(name, kind, value)
+        kinds = [one for one in arguments if one is not type(None)]
+        if len(kinds) == 1:
+            return typed(name, kinds[0], value)
+        for one in kinds:
+            with contextlib.suppress(GailbenchError):
+                return typed(name, one, value)
+        raise _refusal(name, kind, value)
     if origin is typing.Literal:
         if value not in arguments:
-            raise GailbenchError(f"{name} is {value!r}; it must be {' or '.join(map(str, arguments))}")
+            raise _refusal(name, kind, value)
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else (value,)
-        return tuple(typed(name, arguments[0], item) for item in items)
+        kinds = [arguments[0]] * len(items) if arguments[1:] == (...,) else list(arguments)
+        if len(items) != len(kinds):
+            raise _refusal(name, kind, value)
+        return tuple(typed(name, one, item) for one, item in zip(kinds, items, strict=True))
+    if kind not in _SIMPLE:
+        raise GailbenchError(
+            f"{name} cannot be set: its type is {_words(kind)}; it must be a number, a word, true or false, "
+            "or a tuple of these"
+        )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else float("inf")
-    wanted = kind if isinstance(kind, type) else object
     finite = not isinstance(value, float) or abs(value) < float("inf")
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool) or not finite:
-        raise GailbenchError(f"{name} is {value!r}; it must be {_article(wanted)}")
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not finite:
+        raise _refusal(name, kind, value)
     return value
 
 
-def _article(kind: type[Any]) -> str:
-    names = {int: "an integer", float: "a finite number", bool: "true or false", str: "a word"}
-    return names.get(kind, kind.__name__)
+_SIMPLE: dict[Any, str] = {int: "an integer", float: "a finite number", bool: "true or false", str: "a word"}
+
+
+def _refusal(name: str, kind: Any, value: Any) -> GailbenchError:
+    return GailbenchError(f"{name} is {value!r}; it must be {_words(kind)}")
+
+
+def _words(kind: Any) -> str:
+    """Return what a value of a type must be, for messages."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return " and ".join(map(str, _ranges(kind))) or _words(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(one) for one in arguments if one is not type(None))
+    if origin is typing.Literal:
+        return " or ".join(map(str, arguments))
+    if origin is tuple and arguments[1:] != (...,):
+        return f"{len(arguments)} values: {', '.join(map(_words, arguments))}"
+    return _SIMPLE[kind] if kind in _SIMPLE else str(getattr(kind, "__name__", kind))
+
+
+def _ranges(kind: Any) -> list[Range]:
+    """Return the ranges in the metadata of a type. A package's field may have other metadata too."""
+    return [limits for limits in typing.get_args(kind)[1:] if isinstance(limits, Range)]

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gailbench.algorithms import Algorithm, registry
+from gailbench.algorithms import Algorithm, is_taken, registry
 from gailbench.paper.tables import unpublished_results
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import LARGEST, LARGEST_TABLE, check_regular, read_regular, sha256
@@ -182,7 +182,7 @@ def add_results(results: Results, file: Path) -> Results:
 
     Raises:
         GailbenchError: The file cannot be read, lacks a column, has a value that should be a number and is not, has an
-            episode twice, or uses the name of one of our algorithms.
+            episode twice, or uses a name or heading of one of our algorithms.
     """
     text = {"task": "str", "algorithm": "str"}
     try:
@@ -234,8 +234,9 @@ def add_results(results: Results, file: Path) -> Results:
                     f"{file}: '{name[:40]}' cannot be the name of a {'method' if column == 'algorithm' else 'task'}: "
                     "printable characters, at most 60"
                 )
-    taken = {name.casefold() for name in (*registry(), *results.runs["algorithm"])}
-    if ours := [name for name in frame["algorithm"].unique() if name.casefold() in taken]:
+    taken = {name.casefold() for name in results.runs["algorithm"]}
+    ours = [n for n in frame["algorithm"].unique() if n.casefold() in taken or is_taken(n, registry().values())]
+    if ours:
         raise GailbenchError(
             f"{file} uses the name '{ours[0]}', which is in the table already; give the method another name"
         )

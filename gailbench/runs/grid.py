@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gailbench import demonstrations, experts
 from gailbench.algorithms import Algorithm, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
-from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.files import Unreadable, check_writable, write_atomic
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.locks import Locked
@@ -233,8 +233,8 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
     jobs = []
     found, path, own = None, None, False
     algorithms = [get_algorithm(name) for name in request.algorithms or task.algorithms]
-    _check_owners(request.settings, algorithms)
-    _check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
+    settings.check_owners(request.settings, algorithms)
+    settings.check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
     for algorithm in algorithms:
         changes = _changes(algorithm, task, request)
         if algorithm.needs_demonstrations and path is None:
@@ -286,19 +286,6 @@ def _check_can_be_sampled(task: Task, request: Request) -> None:
                 f"size {size} is larger than the demonstrations of '{task.name}', which hold {task.demonstrations} "
                 "trajectories; choose a smaller --sizes, or name more, made by 'gailbench demos sample', with --demos"
             )
-
-
-def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
-    """Check that each setting belongs to at least one of the algorithms.
-
-    Raises:
-        GailbenchError: A setting belongs to none of them.
-    """
-    for name, _ in given:
-        if not any(settings.belongs(algorithm, name) for algorithm in algorithms):
-            known = [known for algorithm in algorithms for known in settings.describe(algorithm)]
-            names = ", ".join(algorithm.name for algorithm in algorithms)
-            raise GailbenchError(f"unknown setting '{name}' of {names}{nearest(name, known)}")
 
 
 def _changes(algorithm: Algorithm, task: Task, request: Request) -> dict[str, Any]:

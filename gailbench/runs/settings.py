@@ -8,7 +8,7 @@ settings begin with its name.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,19 @@ def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
 def belongs(algorithm: Algorithm, name: str) -> bool:
     """Return whether a setting belongs to this algorithm. It may belong to another algorithm of the same command."""
     return name.partition(".")[0] in _classes(algorithm)
+
+
+def check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
+    """Check that each setting belongs to at least one of the algorithms.
+
+    Raises:
+        GailbenchError: A setting belongs to none of them.
+    """
+    for name, _ in given:
+        if not any(belongs(algorithm, name) for algorithm in algorithms):
+            known = [known for algorithm in algorithms for known in describe(algorithm)]
+            names = ", ".join(algorithm.name for algorithm in algorithms)
+            raise GailbenchError(f"unknown setting '{name}' of {names}{nearest(name, known)}")
 
 
 def _replaced(settings: Any, path: list[str], value: Any) -> Any:

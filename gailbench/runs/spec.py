@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gailbench.algorithms import Algorithm, get_algorithm
 from gailbench.demonstrations import Demonstrations
@@ -178,9 +179,10 @@ def _as_tuples(value: Any) -> Any:
 
 
 def exact(value: Any) -> str:
-    """Return the shortest text that determines a setting's value: "100", "0.001", "100x100", "tanh"."""
+    """Return the shortest text that determines a setting's value: "100", "0.001", "100x100", "tanh". Other characters
+    than letters, digits, "_", ".", "-" and "~" are escaped as in an address: "a%2Fb"."""
     if isinstance(value, tuple | list):
         return "x".join(exact(item) for item in value) or "none"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return quote(str(value), safe="", errors="surrogatepass")
     return str(int(value)) if value == int(value) else repr(value)

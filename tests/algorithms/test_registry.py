@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
+from cli_helpers import call
 
 import gailbench.algorithms as algorithms
 from gailbench import demonstrations, experts
 from gailbench.algorithms import Algorithm, Assignment, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.typed import Positive
 from gailbench.policy import Policy
 from gailbench.runs.execute import make_learner
+from gailbench.runs.settings import parse
 from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
 
@@ -63,12 +67,20 @@ def test_another_packages_algorithm_is_found(points: list[Any]) -> None:
     [
         (ImportError("no module named x"), "fails: no module named x"),
         ("not one", "is not a gailbench.algorithms.Algorithm"),
-        (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm"),
+        (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm: 'gail'"),
+        (Algorithm("own", "GAIL", "somewhere:make"), "has a heading that is taken by another algorithm: 'GAIL'"),
+        (Algorithm("own", "Gail λ = 0", "somewhere:make"), "has a heading that is taken by .*: 'Gail λ = 0'"),
     ],
 )
 def test_what_is_no_algorithm_is_named(loads: Any, said: str, points: list[Any]) -> None:
     points.append(point("own", loads))
     with pytest.raises(GailbenchError, match=said):
+        registry()
+
+
+def test_two_packages_algorithms_have_different_headings(points: list[Any]) -> None:
+    points += [point(name, Algorithm(name, "OWN", "somewhere:make")) for name in ("one", "two")]
+    with pytest.raises(GailbenchError, match=r"'two' \(two:ALGORITHM\) has a heading that is taken .*: 'OWN'"):
         registry()
 
 
@@ -80,6 +92,90 @@ def test_an_unknown_algorithm_is_named_with_the_nearest() -> None:
 def test_the_registry_does_not_import_torch() -> None:
     code = "import sys; from gailbench.algorithms import registry; registry(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the types that a package may use, and of one that it may not."""
+
+    either: int | float = 1
+    pair: tuple[int, str] = (1, "a")
+    described: Annotated[int, "of a package"] = 1
+    choice: Positive | Literal["auto"] | None = None
+    listed: list[int] = field(default_factory=list)
+
+
+class NoDataclass:
+    size = 1
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    size: int
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    size: Missing = 1  # noqa: F821
+
+
+def own(settings: str) -> Algorithm:
+    return Algorithm("own", "OWN", "somewhere:make", settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("either", "2", 2),
+        ("either", "2.5", 2.5),
+        ("pair", "2,'b'", (2, "b")),
+        ("described", "2", 2),
+        ("choice", "auto", "auto"),
+        ("choice", "2", 2.0),
+        ("choice", "None", None),
+    ],
+)
+def test_a_packages_setting_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
+    parsed = parse(own(f"{__name__}:Settings"), f"own.{name}", text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("either", "fast", "it must be an integer or a finite number"),
+        ("pair", "2,3", "own.pair is 3; it must be a word"),
+        ("pair", "2", "own.pair is 2; it must be 2 values: an integer, a word"),
+        ("choice", "-1", "own.choice is -1; it must be above 0 or auto"),
+        ("listed", "[1]", "own.listed cannot be set: its type is list; it must be a number"),
+    ],
+)
+def test_a_packages_setting_of_a_wrong_type_is_named(name: str, text: str, said: str) -> None:
+    with pytest.raises(GailbenchError, match=said):
+        parse(own(f"{__name__}:Settings"), f"own.{name}", text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (f"{__name__}:Setings", f"algorithm 'own' fails to import {__name__}:Setings: module .* has no attribute"),
+        ("nowhere.settings:Settings", "algorithm 'own' fails to import .*: No module named 'nowhere'"),
+        (f"{__name__}:NoDataclass", f"the settings of algorithm 'own', {__name__}:NoDataclass, are not a dataclass"),
+        (f"{__name__}:NoDefault", "the settings of algorithm 'own', .* have a field without a default: size"),
+        (f"{__name__}:Unresolved", "the settings of algorithm 'own', .* unknown: name 'Missing' is not defined"),
+    ],
+)
+def test_wrong_settings_of_a_package_are_named(settings: str, said: str, points: list[Any]) -> None:
+    points.append(point("own", own(settings)))
+    for command in (
+        ("config", "show", "--task", "cartpole", "--algorithm", "own"),
+        ("run", "--task", "cartpole", "--algorithms", "own", "--set", "own.size=2", "--dry-run"),
+    ):
+        refused = call(*command)
+        assert refused.code == 1
+        (line,) = refused.err.splitlines()
+        assert re.search(said, line)
 
 
 # What a learner is made from

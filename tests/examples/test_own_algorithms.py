@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -76,6 +77,14 @@ def test_both_run_by_name_and_fill_the_columns_they_declare(undisturbed: tuple[P
         assert curve["iteration"].tolist() == list(range(1, 16))
         assert tuple(curve.columns) == registry()[name].columns
         assert curve[list(registry()[name].diagnostics)].notna().all(axis=None)
+
+
+def test_their_own_settings_are_not_said_to_be_the_papers() -> None:
+    shown = call("config", "show", "--task", "cartpole", "--algorithm", "airl", "--json")
+    assert shown.code == 0, shown.err
+    origins = {name: entry["origin"] for name, entry in json.loads(shown.out).items()}
+    assert {origin for name, origin in origins.items() if name.startswith("airl.")} == {"default"}
+    assert origins["loop.gamma"] == "paper"
 
 
 def test_dagger_learns_cart_pole_from_one_trajectory(undisturbed: tuple[Path, Finished]) -> None:

@@ -75,6 +75,7 @@ def test_a_task_that_is_not_the_papers_is_shown_without_score(
         (f"{HEADER}walker,m,1,0,0,1\nwalker,m,1,0,0,2\n", "line 3: this episode is there twice"),
         (f"{HEADER}walker,GAIL,1,0,0,1\n", "uses the name 'GAIL', which is in the table already"),
         (f"{HEADER}walker,constant,1,0,0,1\n", "uses the name 'constant'"),
+        (f"{HEADER}reacher,GAIL λ = 0,4,0,0,-30\n", "uses the name 'GAIL λ = 0', which is in the table already"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(results: Path, tmp_path: Path, content: str, reason: str) -> None:

@@ -12,6 +12,7 @@ from gailbench.algorithms.loop import LoopSettings
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.runs import settings
 from gailbench.runs.grid import Request, plan
+from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
 
 CARTPOLE = TASKS["cartpole"]
@@ -89,6 +90,30 @@ def test_the_name_of_a_runs_settings_says_what_differs(tmp_path: Path) -> None:
         names(("gial.hidden", "3"))
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (100, "100"),
+        (0.003, "0.003"),
+        ((64, 64), "64x64"),
+        ((), "none"),
+        (True, "True"),
+        (None, "None"),
+        ("leaky_relu", "leaky_relu"),
+        ("v1.5-a~b", "v1.5-a~b"),
+        ("a/b", "a%2Fb"),
+        ("../../x", "..%2F..%2Fx"),
+        ("a,b%", "a%2Cb%25"),
+        ("a\nb\0", "a%0Ab%00"),
+        ("\ud800é", "%ED%A0%80%C3%A9"),
+    ],
+)
+def test_a_value_in_a_folders_name_is_one_part_of_it(value: object, name: str) -> None:
+    spec = make_spec(CARTPOLE, "constant", 0, 0, None, changes={"own.text": value})
+    assert spec.settings == f"own.text-{name}"
+    assert spec.folder(Path("results")).parents[1].name == f"settings=own.text-{name}"
+
+
 def test_a_setting_changes_the_run(tmp_path: Path) -> None:
     common = ("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "gail", "--iterations", 2, "--batch", 200)
     for given in ((), ("--set", "gail.learning_rate=0.5")):
@@ -108,3 +133,17 @@ def test_a_file_gives_settings_and_the_command_goes_before_it(tmp_path: Path) ->
     assert '"gail.learning_rate": {\n    "value": 0.25,\n    "origin": "command"' in shown.out
     assert '"loop.policy_region.limit": {\n    "value": 0.02,\n    "origin": "file"' in shown.out
     assert '"gail.discriminator_entropy": {\n    "value": 0.001,\n    "origin": "paper"' in shown.out
+
+
+def test_show_refuses_a_table_of_no_algorithm_and_leaves_out_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("[gial]\nlearning_rate = 0.5\n")
+    show = ("config", "show", "--task", "cartpole", "--algorithm", "bc", "--config", path)
+    shown = call(*show)
+    assert (shown.code, shown.out) == (1, "")
+    assert "unknown setting 'gial.learning_rate'" in shown.err
+    assert "did you mean 'gail.learning_rate'?" in shown.err
+    path.write_text("[gail]\nlearning_rate = 0.5\n")
+    shown = call(*show)
+    assert shown.code == 0, shown.err
+    assert "gail" not in shown.out
