@@ -87,7 +87,7 @@ def record(
         for _ in range(episodes):
             recording.returns.append(0.0)
             recording.lengths.append(0)
-            for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+            for reward in steps_of_episode(env, task, policy, generator, deterministic):
                 if recording.lengths[-1] % recording.every == 0:
                     yield image(env, task.environment)
                     recording.frames += 1
