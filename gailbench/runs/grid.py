@@ -231,8 +231,8 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
     jobs = []
     found, path, own = None, None, False
     algorithms = [get_algorithm(name) for name in request.algorithms or task.algorithms]
-    _check_owners(request.settings, algorithms)
-    _check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
+    check_owners(request.settings, algorithms)
+    check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
     for algorithm in algorithms:
         changes = _changes(algorithm, task, request)
         if algorithm.needs_demonstrations and path is None:
@@ -286,7 +286,7 @@ def _check_can_be_sampled(task: Task, request: Request) -> None:
             )
 
 
-def _check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
+def check_owners(given: Iterable[tuple[str, Any]], algorithms: Collection[Algorithm]) -> None:
     """Check that each setting belongs to at least one of the algorithms.
 
     Raises:
