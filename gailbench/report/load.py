@@ -466,6 +466,8 @@ def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...
     missing = [column for column in required if column not in frame]
     if missing:
         raise Damaged(f"{path.name} has no column '{missing[0]}'")
+    if (frame.abs() >= LARGEST_RETURN).any(axis=None):
+        raise Damaged(f"{path.name} has a number beyond {LARGEST_RETURN:g}")
     return frame
 
 
