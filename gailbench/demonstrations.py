@@ -289,12 +289,15 @@ def _typed(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(demonstrations: Demonstrations) -> None:
-    """Check shapes and numbers.
+    """Check texts, shapes and numbers.
 
     Raises:
         ValueError: Something is wrong. The message says what, where, and what was expected.
     """
     d = demonstrations
+    for name, text in (("task", d.task), ("expert_sha256", d.expert_sha256)):
+        if not text.isprintable():
+            raise ValueError(f"{name} is {text!r}, expected printable characters")
     for name, (axes, dtypes) in _ARRAYS.items():
         values = getattr(d, name)
         if values.dtype.kind not in dtypes or values.ndim not in axes:

@@ -317,7 +317,7 @@ def gymnasium_episodes(
     env = make_single(task)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
     for episode in range(episodes):
-        for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+        for reward in steps_of_episode(env, task, policy, generator, deterministic):
             returns[episode] += reward
             lengths[episode] += 1
     env.close()
@@ -325,27 +325,38 @@ def gymnasium_episodes(
 
 
 def steps_of_episode(
-    env: Any, horizon: int, policy: Policy | None, generator: np.random.Generator, deterministic: bool
+    env: Any, task: Task, policy: Policy | None, generator: np.random.Generator, deterministic: bool
 ) -> Iterator[float]:
-    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step."""
+    """Do one whole episode in a single environment (see `gymnasium_episodes`), and yield the reward of each step.
+
+    Raises:
+        GailbenchError: The environment fails, or an observation does not fit the policy.
+    """
     from gymnasium.spaces import Discrete
+
+    from gailbench.simulation.gymnasium import running
 
     space = env.action_space
     discrete = isinstance(space, Discrete)
     actor = None if policy is None else policy.actor()
-    observation, _ = env.reset(seed=int(generator.integers(2**31)))
-    for _ in range(horizon):
+    seed = int(generator.integers(2**31))
+    with running(task.environment, "reset"):
+        observation, _ = env.reset(seed=seed)
+    for _ in range(task.horizon):
         if policy is None or actor is None:
             action = _random_action(space, generator)
         else:
             noise = None
             if not deterministic:
                 noise = policy.distribution.noise(generator, (1,), policy.action_dim)
-            row = np.asarray(observation, dtype=np.float32)[None]
+            with running(task.environment, "its observations"):
+                row = np.asarray(observation, dtype=np.float32).reshape(1, policy.observation_dim)
             action = actor(row, noise)[0][0]
         action = int(action + space.start) if discrete else action.astype(np.float64)
-        observation, reward, terminated, truncated, _ = env.step(action)
-        yield float(reward)
+        with running(task.environment, "step"):
+            observation, reward, terminated, truncated, _ = env.step(action)
+            reward = float(reward)
+        yield reward
         if terminated or truncated:
             return
 

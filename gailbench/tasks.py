@@ -232,17 +232,20 @@ def _plain(value: Any, path: Path, name: str) -> Any:
 
 def _field(value: Any, kind: Any, path: Path, name: str) -> Any:
     """Return a value of a task's file, after checking its type and range."""
-    number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**63
+
+    def counts(item: Any) -> bool:
+        return isinstance(item, int) and not isinstance(item, bool) and 1 <= item < 2**31
+
     if kind is str:
         good, wanted = isinstance(value, str) and bool(value), "text"
     elif kind is int:
-        good, wanted = number, "a positive integer"
+        good, wanted = counts(value), "a positive integer below 2^31"
     elif name == "reward_sign":
         good, wanted = value in ("positive", "negative"), '"positive" or "negative"'
     elif name == "sizes":
         whole = isinstance(value, list) and bool(value)
-        good = whole and all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in value)
-        wanted = "a list of positive integers"
+        good = whole and all(counts(item) for item in value)
+        wanted = "a list of positive integers below 2^31"
     elif name == "entropy_weights":
         whole = isinstance(value, list) and bool(value)
         good = whole and all(isinstance(item, int | float) and 0 <= item < float("inf") for item in value)

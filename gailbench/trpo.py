@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gailbench.networks import MLP, Activation, Standardizer, assign, flatten, objective_gradient
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.typed import Count, CountOrZero, NotNegative, Positive, PositiveShare, Share
 from gailbench.policy import Policy
@@ -71,7 +72,13 @@ class StepOutcome:
 
 
 def discounted_returns(rewards: Floats, done: NDArray[np.bool_], gamma: float) -> Floats:
-    """Return R_t = r_t + gamma R_{t+1}, (T, N), within each episode; R is 0 after an episode's end."""
+    """Return R_t = r_t + gamma R_{t+1}, (T, N), within each episode; R is 0 after an episode's end.
+
+    Raises:
+        GailbenchError: The rewards are not one per step and environment. NumPy could repeat them silently.
+    """
+    if rewards.shape != done.shape:
+        raise GailbenchError(f"the reward is an array of shape {rewards.shape}, expected {done.shape} as of the batch")
     returns = np.empty_like(rewards)
     following = np.zeros(rewards.shape[1])
     for t in reversed(range(len(rewards))):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.bounds import load_extra
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import open_atomic, remove_temporary
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
@@ -26,6 +27,7 @@ from gailbench.simulation.rendering import image, make_rendering
 from gailbench.tasks import Task
 
 MOST_FRAMES = 50  # per second, the most that GIF supports
+SLOWEST = Fraction(1, 100)  # frames per second; GIF can show a frame for 655 seconds
 Frames = Iterator[NDArray[np.uint8]]
 
 
@@ -87,7 +89,7 @@ def record(
         for _ in range(episodes):
             recording.returns.append(0.0)
             recording.lengths.append(0)
-            for reward in steps_of_episode(env, task.horizon, policy, generator, deterministic):
+            for reward in steps_of_episode(env, task, policy, generator, deterministic):
                 if recording.lengths[-1] % recording.every == 0:
                     yield image(env, task.environment)
                     recording.frames += 1
@@ -104,8 +106,20 @@ def record(
 
 
 def pace(metadata: dict[str, Any]) -> tuple[int, Fraction]:
-    """Return the number of steps per frame and the frames per second, for the environment's real time."""
-    steps = Fraction(metadata.get("render_fps") or 30).limit_denominator(1000)
+    """Return the number of steps per frame and the frames per second, for the environment's real time.
+
+    Raises:
+        GailbenchError: The environment's metadata have a number of frames per second that no video can have.
+    """
+    found = metadata.get("render_fps") or 30
+    try:
+        steps = Fraction(float(found)).limit_denominator(1000)
+    except (TypeError, ValueError, OverflowError):
+        steps = Fraction(0)
+    if steps < SLOWEST:
+        raise GailbenchError(
+            f"the environment's metadata have render_fps {found!r}; it must be a number of at least {float(SLOWEST):g}"
+        )
     every = math.ceil(steps / MOST_FRAMES)
     return every, steps / every
 

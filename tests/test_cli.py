@@ -316,6 +316,13 @@ def test_run_tells_its_budget_first_and_the_next_command_last(ran: tuple[Path, F
     assert lines[-1] == "next: gailbench report --results results"
 
 
+def test_the_next_command_can_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    results = tmp_path / "res ü x"
+    run = call("run", "--task", "cartpole", "--algorithms", "constant", *TINY, "--jobs", 1, "--results", results)
+    assert run.code == 0, run.err
+    assert shlex.split(run.err.splitlines()[-1].removeprefix("next: "))[-1] == str(results)
+
+
 def test_planning_runs_does_not_import_torch(sampled: tuple[Path, Finished], tmp_path: Path) -> None:
     """Its import takes seconds, and workers do it again."""
     demos = sampled[0] / "demos" / "cartpole.npz"

@@ -70,6 +70,8 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
         ("horizont = 50", "no 'horizont'; did you mean 'horizon'"),
         ('horizon = "50"', "horizon is '50'; it must be a positive integer"),
         ("horizon = true", "horizon is True; it must be a positive integer"),
+        (f"batch = {10**26}", "it must be a positive integer below 2^31"),
+        (f"sizes = [{10**26}]", "it must be a list of positive integers below 2^31"),
         ('reward_sign = "up"', 'must be "positive" or "negative"'),
         ("sizes = []", "must be a list of positive integers"),
         ('name = "hopper"', "name of one of the paper's tasks"),
@@ -120,6 +122,25 @@ def test_an_environment_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     checked = call("tasks", "check", path)
     assert (checked.code, checked.err.count("\n")) == (1, 1)
     assert "cannot make 'CartPole-v1'" in checked.err
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('algorithms = ["gial"]', "unknown algorithm 'gial'; did you mean"),
+        ("[settings.gail]\nlearning_rate = -1", "gail.learning_rate is -1.0; it must be above 0"),
+        ("[settings.gail]\nlearning = 1", "unknown setting 'gail.learning' of gail"),
+        ("[settings.gial]\nlearning_rate = 1", "unknown setting 'gial.learning_rate'"),
+        ("[expert]\nbatches = 1", "[expert] of 'task' has 'batches'"),
+        (f"[expert]\nbatch = {10**26}", "it must be at least 1 and at most 2.1"),
+        (f"[expert]\nhorizon = {10**26}", "it must be at least 1 and at most 2.1"),
+    ],
+)
+def test_a_check_refuses_what_later_commands_refuse(table: str, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "task.toml", f'environment = "Pendulum-v1"\n{table}\n')
+    checked = call("tasks", "check", path)
+    assert (checked.code, checked.out, checked.err.count("\n")) == (1, "", 1)
+    assert said in checked.err
 
 
 def test_a_check_builds_the_task_and_says_how_fast_it_is(tmp_path: Path) -> None:

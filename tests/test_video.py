@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,12 @@ def test_a_run_says_which_task_it_is_of(task: Task, tmp_path: Path) -> None:
 )
 def test_a_second_shows_fifty_frames_at_most(per_second: int | None, every: int, rate: Fraction) -> None:
     assert pace({} if per_second is None else {"render_fps": per_second}) == (every, rate)
+
+
+@pytest.mark.parametrize("per_second", [float("inf"), float("nan"), 1e-9, -30, "fast", [30]])
+def test_a_speed_that_no_video_has_is_refused(per_second: object) -> None:
+    with pytest.raises(GailbenchError, match=f"render_fps {re.escape(repr(per_second))}; it must be a number"):
+        pace({"render_fps": per_second})
 
 
 @pytest.mark.parametrize(("write", "size"), [(write_mp4, (30, 40)), (write_gif, (31, 41))])

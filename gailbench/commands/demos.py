@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST,
 from gailbench.commands.printing import print_json, say, telling
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, as_option
+
+if TYPE_CHECKING:
+    from gailbench.demonstrations import Demonstrations
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 
@@ -58,7 +62,7 @@ def demos_sample(
                 f"{task.name}: {found.trajectories} trajectories, return {found.returns.mean():.2f} ± "
                 f"{found.returns.std():.2f}, written to {path}"
             )
-            say(_next(task, path, found.trajectories))
+            say(_next(task, path, found))
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
@@ -66,13 +70,19 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
 
 
-def _next(task: Task, path: Path, trajectories: int) -> str:
-    """Return the command that learns from a demonstrations file, with sizes for which it has enough trajectories."""
+def _next(task: Task, path: Path, found: Demonstrations) -> str:
+    """Return the command that learns from a demonstrations file, with sizes for which it has enough trajectories and
+    pairs. Return a remark instead if no size has a pair."""
+    kept = found.offsets % task.keep_every < found.lengths  # the trajectories of which a pair remains
+    if not kept.any():
+        return (
+            f"remark: no run can learn from {path}: if every {task.keep_every}-th pair is kept, none remains; "
+            "use longer trajectories, or a task's file with a smaller keep_every"
+        )
+    first = int(kept.argmax()) + 1
+    sizes = [size for size in task.sizes if first <= size <= found.trajectories] or [found.trajectories]
     command = f"next: gailbench run {as_option(task)} --demos {shlex.quote(str(path))}"
-    if trajectories >= max(task.sizes):
-        return command
-    sizes = [size for size in task.sizes if size <= trajectories] or [trajectories]
-    return f"{command} --sizes {','.join(map(str, sizes))}"
+    return command if sizes == list(task.sizes) else f"{command} --sizes {','.join(map(str, sizes))}"
 
 
 @demos.command("import")
@@ -106,7 +116,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
     with telling() as tell:
         for line in (*formats.describe(imported, shown), f"written to {path}"):
             tell(line)
-    say(_next(task, path, imported.demonstrations.trajectories))
+    say(_next(task, path, imported.demonstrations))
 
 
 @demos.command("export")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -217,6 +218,6 @@ def run(
         say(f"{why}; checkpoints are saved and the same command continues")
         left = len(todo) - len(outcome.complete) - len(outcome.failed)
         sys.exit(EXIT_INTERRUPTED if left or not outcome.failed else EXIT_SOME_FAILED)
-    say(f"next: gailbench report --results {results}")
+    say(f"next: gailbench report --results {shlex.quote(str(results))}")
     if outcome.failed:
         sys.exit(EXIT_SOME_FAILED)

@@ -69,10 +69,20 @@ def check(task: list[Task], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from gailbench.simulation import dimensions, estimate_steps_per_second
+    from gailbench.algorithms import get_algorithm, registry
+    from gailbench.experts.recipes import recipe_for
+    from gailbench.runs import settings
+    from gailbench.simulation import check_steps, dimensions, estimate_steps_per_second
 
     for one in task:
+        for name in one.algorithms:
+            get_algorithm(name)
+        settings.check_owners(one.settings, registry().values())
+        for algorithm in registry().values():
+            settings.of_task(algorithm, one)
+        recipe_for(one)
         observations, actions, discrete = dimensions(one)
+        check_steps(one)
         speed = estimate_steps_per_second(one)
         content = {
             **asdict(one),

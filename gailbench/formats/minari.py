@@ -31,8 +31,17 @@ def is_id(text: str) -> bool:
 
 
 def root() -> Path:
-    """Return the folder in which Minari keeps its datasets."""
-    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    """Return the folder in which Minari keeps its datasets.
+
+    Raises:
+        GailbenchError: The user has no home folder, and MINARI_DATASETS_PATH does not name another one.
+    """
+    try:
+        return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    except RuntimeError:
+        raise GailbenchError(
+            "there is no home folder, where Minari keeps its datasets; set MINARI_DATASETS_PATH to their folder"
+        ) from None
 
 
 def data_folder(folder: Path) -> Path | None:

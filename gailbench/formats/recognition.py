@@ -8,7 +8,7 @@ from gailbench.formats import imitation_folder, minari, paper, stable
 from gailbench.formats.hdf5 import SIGNATURE, open_hdf5
 from gailbench.plumbing.bounds import readable
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import check_regular
+from gailbench.plumbing.files import Unreadable, check_regular
 from gailbench.plumbing.npz import open_archive, what_it_is
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -19,16 +19,22 @@ def locate(path_or_id: Path | str) -> Path:
     """Return the path of a file, a folder, or a local Minari dataset given by its id.
 
     Raises:
+        Unreadable: There is no permission to look for the file.
         GailbenchError: There is neither a file nor a folder nor a dataset.
     """
     path, text = Path(path_or_id), str(path_or_id)
     try:
         if path.exists():
             return path
+    except PermissionError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
     except (OSError, ValueError):  # names that no file can have
         pass
     if minari.is_id(text):
-        folder = minari.root() / text
+        try:
+            folder = minari.root() / text
+        except GailbenchError as homeless:
+            raise GailbenchError(f"there is no file or folder {text}, and {homeless}") from None
         if folder.is_dir():
             return folder
         raise GailbenchError(

@@ -38,7 +38,7 @@ Positive = Annotated[float, Range(0, inclusive=False)]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, inclusive=False)]
-Count = Annotated[int, Range(1)]
+Count = Annotated[int, Range(1, 2**31 - 1)]
 CountOrZero = Annotated[int, Range(0)]
 
 

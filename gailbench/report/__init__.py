@@ -22,7 +22,7 @@ import pandas as pd
 
 from gailbench.paper import ALGORITHMS, FIGURE_1A, FIGURE_1B
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.files import read_regular, write_atomic
+from gailbench.plumbing.files import read_regular, sha256, write_atomic
 from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
@@ -242,5 +242,6 @@ def _of_others(task: str, table: pd.DataFrame, scores: pd.DataFrame, findings: F
 
 
 def file_name(task: str) -> str:
-    """Return a task's name for use in a file name: slashes are replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", task)
+    """Return a task's name for use in a file name: slashes are replaced. The start of a hash then keeps names apart."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", task)
+    return plain if plain == task else f"{plain}-{sha256(task.encode())[:8]}"

@@ -198,8 +198,9 @@ def add_results(results: Results, file: Path) -> Results:
             compression=None,  # otherwise pandas guesses the compression from the file's name
             index_col=False,
             on_bad_lines="error",
+            low_memory=False,  # otherwise a column may hold several types
         )
-        _check_width(file)
+        frame.index = pd.Index(_lines(file))
     except OSError as error:
         raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, csv.Error) as error:
@@ -213,20 +214,19 @@ def add_results(results: Results, file: Path) -> Results:
         raise GailbenchError(f"{file} has no rows")
     for column in ADDED_COLUMNS[2:]:
         numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
-        wrong = ~np.isfinite(numbers)
+        wrong = ~np.isfinite(numbers) | (frame[column].dtype == bool)  # pandas reads true and false as such
         if column == "return":
             wrong |= np.abs(numbers) >= LARGEST_RETURN
         else:
             wrong |= (numbers < 0) | (np.floor(numbers) != numbers) | (numbers >= 2**31)
         if wrong.any():
-            line = int(np.argmax(wrong))
+            line, value = frame.index[wrong][0], frame[column][wrong].iloc[0]
             kind = f"a finite number below {LARGEST_RETURN:g}" if column == "return" else "a whole number below 2^31"
-            raise GailbenchError(f"{file}, line {line + 2}: {column} '{frame[column].iloc[line]}' is not {kind}")
+            raise GailbenchError(f"{file}, line {line}: {column} '{value}' is not {kind}")
         frame[column] = numbers if column == "return" else numbers.astype(np.int64)
     for column in ("task", "algorithm"):
-        if (frame[column] == "").any():
-            line = int(np.argmax((frame[column] == "").to_numpy()))
-            raise GailbenchError(f"{file}, line {line + 2}: {column} is empty")
+        if (empty := frame[column] == "").any():
+            raise GailbenchError(f"{file}, line {frame.index[empty][0]}: {column} is empty")
     for column in ("task", "algorithm"):
         for name in frame[column].unique():
             if not NAME.fullmatch(name):
@@ -242,7 +242,7 @@ def add_results(results: Results, file: Path) -> Results:
         )
     key = ["task", "algorithm", "trajectories", "seed"]
     if (twice := frame.duplicated([*key, "episode"])).any():
-        raise GailbenchError(f"{file}, line {int(np.argmax(twice.to_numpy())) + 2}: this episode is there twice")
+        raise GailbenchError(f"{file}, line {frame.index[twice][0]}: this episode is there twice")
     runs, returns = [results.runs], [results.returns]
     first = int(results.runs["run"].max()) + 1 if len(results.runs) else 0
     for number, (names, rows) in enumerate(frame.groupby(key, sort=False), start=first):
@@ -259,18 +259,26 @@ def add_results(results: Results, file: Path) -> Results:
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
 
 
-def _check_width(file: Path) -> None:
-    """Check that all rows have as many columns as the header, since pandas would shift columns otherwise.
+def _lines(file: Path) -> list[int]:
+    """Return the lines in which the rows after the header end. Empty lines, which pandas skips, are no rows.
 
     Raises:
-        ValueError: A row has more or fewer.
+        ValueError: A row has more or fewer columns than the header, so that pandas would shift them; or the header has
+            a column twice, of which pandas would rename one.
     """
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        width = len(next(rows, []))
-        for number, row in enumerate(rows, start=2):
-            if row and len(row) != width:
-                raise ValueError(f"line {number} has {len(row)} columns, the header {width}")
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.reader(stream, skipinitialspace=True)
+        header: list[str] = next((row for row in rows if row), [])
+        if twice := [name for number, name in enumerate(header) if name in header[:number]]:
+            raise ValueError(f"the header has the column '{twice[0]}' twice")
+        lines = []
+        for row in rows:
+            if row in ([], [""]):
+                continue
+            if len(row) != len(header):
+                raise ValueError(f"line {rows.line_num} has {len(row)} columns, the header {len(header)}")
+            lines.append(rows.line_num)
+    return lines
 
 
 def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -489,6 +497,8 @@ def _read_columns(path: Path, columns: tuple[str, ...], required: tuple[str, ...
     missing = [column for column in required if column not in frame]
     if missing:
         raise Damaged(f"{path.name} has no column '{missing[0]}'")
+    if (frame.abs() >= LARGEST_RETURN).any(axis=None):
+        raise Damaged(f"{path.name} has a number beyond {LARGEST_RETURN:g}")
     return frame
 
 

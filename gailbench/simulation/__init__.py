@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import Named, Task
 
 MUJOCO = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Reacher-v5")
@@ -152,13 +153,41 @@ def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:
     generator = np.random.default_rng(0)
     simulator = Simulator(make_physics(task.environment, task.horizon, 25, task.kwargs), task.horizon, generator)
     simulator.restart()
-    shape = (simulator.num_envs, simulator.action_dim)
     steps, started = 0, time.process_time()
     while (elapsed := time.process_time() - started) < seconds:
-        actions = generator.integers(shape[1], size=shape[0]) if simulator.discrete else generator.normal(size=shape)
-        simulator.step(actions)
+        simulator.step(_random_actions(simulator, generator))
         steps += simulator.num_envs
     return steps / elapsed
+
+
+def check_steps(task: Task, steps: int = 100) -> None:
+    """Step two copies of a task with random actions.
+
+    Raises:
+        GailbenchError: The environment fails, or gives an observation or a reward that is not a finite number.
+    """
+    generator = np.random.default_rng(0)
+    simulator = Simulator(make_physics(task.environment, task.horizon, 2, task.kwargs), task.horizon, generator)
+    simulator.restart()
+    _check_finite(task, "observation", simulator.observations)
+    for _ in range(steps):
+        step = simulator.step(_random_actions(simulator, generator))
+        _check_finite(task, "observation", step.observations)
+        _check_finite(task, "reward", step.rewards)
+
+
+def _check_finite(task: Task, name: str, values: NDArray[np.floating]) -> None:
+    with np.errstate(over="ignore"):  # observations are used in float32
+        finite = np.isfinite(values.astype(np.float32) if name == "observation" else values)
+    if not finite.all():
+        raise GailbenchError(
+            f"'{task.environment}' gives the {name} {values[~finite][0]}; {name}s must be finite numbers"
+        )
+
+
+def _random_actions(simulator: Simulator, generator: np.random.Generator) -> NDArray[Any]:
+    shape = (simulator.num_envs, simulator.action_dim)
+    return generator.integers(shape[1], size=shape[0]) if simulator.discrete else generator.normal(size=shape)
 
 
 @cache

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.plumbing.interrupts import Interrupted
 from gailbench.tasks import Named, Task
 
 
@@ -34,6 +35,7 @@ class GymnasiumPhysics:
             raise GailbenchError(
                 f"environment '{environment}' observes {observations}; a vector (Box of one axis) is needed"
             )
+        self._environment = environment
         self.num_envs = num_envs
         self._rows = np.arange(num_envs)
         self.observation_dim = int(observations.shape[0])
@@ -66,7 +68,8 @@ class GymnasiumPhysics:
         seeds: list[int | None] = [None] * self.num_envs
         for row in rows:
             seeds[row] = int(generator.integers(2**31))
-        observations, _ = self._envs.reset(seed=seeds, options={"reset_mask": mask})
+        with running(self._environment, "reset"):
+            observations, _ = self._envs.reset(seed=seeds, options={"reset_mask": mask})
         return np.array(observations[rows])
 
     def step(
@@ -79,7 +82,8 @@ class GymnasiumPhysics:
             actions = actions + self._first_action
         everywhere = np.repeat(actions[:1], self.num_envs, axis=0)
         everywhere[rows] = actions
-        observations, rewards, terminated, truncated, _ = self._envs.step(everywhere)
+        with running(self._environment, "step"):
+            observations, rewards, terminated, truncated, _ = self._envs.step(everywhere)
         result = observations[rows], np.asarray(rewards, dtype=np.float64)[rows], terminated[rows], truncated[rows]
         idle = terminated | truncated
         idle[rows] = False
@@ -89,7 +93,8 @@ class GymnasiumPhysics:
     def _reset_idle(self, idle: NDArray[np.bool_]) -> None:
         """Reset inactive environments that have ended, since ended environments may not be stepped."""
         if idle.any():
-            self._envs.reset(options={"reset_mask": idle})
+            with running(self._environment, "reset"):
+                self._envs.reset(options={"reset_mask": idle})
 
 
 def make_single(task: Task, render_mode: str | None = None) -> Any:
@@ -109,6 +114,24 @@ def make_single(task: Task, render_mode: str | None = None) -> Any:
             **rendering,
             **dict(task.kwargs),
         )
+
+
+@contextlib.contextmanager
+def running(environment: str, method: str) -> Iterator[None]:
+    """Turn errors of an environment's `reset` or `step` into one line. The error itself is the cause.
+
+    Raises:
+        GailbenchError: The block raised an error. The message names the environment, the method and the error.
+    """
+    try:
+        yield
+    except (GailbenchError, Interrupted, MemoryError):
+        raise
+    except Exception as error:  # a user's environment can raise anything
+        raise GailbenchError(
+            f"'{environment}' fails in {method} ({type(error).__name__}: {first_line(error)}); "
+            "correct the environment or its kwargs"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from gailbench.algorithms.gtal import Gtal
 from gailbench.algorithms.loop import LoopSettings, RewardLearner
 from gailbench.algorithms.reward import Reward, TrueReward
 from gailbench.demonstrations import Pairs
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import Batch
@@ -321,6 +322,19 @@ def test_targets_are_standardized_by_the_returns_of_the_refitted_reward(spied: d
 
 
 # ---- The row
+
+
+@pytest.mark.parametrize(
+    "of", [lambda rewards: rewards[:, :1], lambda rewards: rewards[:1], lambda rewards: rewards[0]]
+)
+def test_rewards_of_another_shape_than_the_batch_are_refused(of: Callable[[Any], Any]) -> None:
+    class Partial(TrueReward):
+        def reward(self, batch: Batch) -> Any:
+            return of(batch.rewards)
+
+    learner = RewardLearner(CARTPOLE, Partial(), LoopSettings(batch=1_000, hidden=(4,)), 0)
+    with pytest.raises(GailbenchError, match=r"the reward is an array of shape \(.*\), expected \(\d+, 5\)"):
+        learner.iterate()
 
 
 def test_row_of_the_learning_curve() -> None:

@@ -54,6 +54,26 @@ def test_keep_every_only_changes_what_is_reported(tmp_path: Path) -> None:
     assert demonstrations.read(thinned).sha256() == demonstrations.read(plain).sha256()
 
 
+@pytest.mark.parametrize(
+    ("lengths", "offsets", "said"),
+    [
+        ([1, 2, 1], [5, 6, 7], "remark: no run can learn from demos.npz: if every 10-th pair is kept, none remains; "),
+        ([1, 20, 1], [5, 6, 7], "next: gailbench run --task cartpole --demos demos.npz --sizes 3\n"),
+        ([20, 1, 1], [5, 6, 7], "next: gailbench run --task cartpole --demos demos.npz --sizes 1\n"),
+    ],
+)
+def test_the_next_command_has_pairs_to_learn_from(
+    lengths: list[int], offsets: list[int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = sum(lengths)
+    content = {"observations": np.zeros((pairs, 4)), "actions": np.zeros(pairs, int), "lengths": lengths}
+    np.savez("short.npz", offsets=offsets, **content)
+    imported = call("demos", "import", "--task", "cartpole", "short.npz", "--out", "demos.npz")
+    assert imported.code == 0, imported.err
+    assert imported.err.startswith(said)
+
+
 def test_an_import_never_overwrites_unasked(rollouts: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.npz"
     out.write_bytes(b"precious")

@@ -192,6 +192,7 @@ REFUSED = {
     "other task": ({"task": np.array("hopper")}, ("'hopper'", "'mountaincar'", "--task hopper")),
     "other format": ({"format": np.array(3)}, ("format 3", "reads 2")),
     "other actions": ({"num_actions": np.array(2)}, ("num_actions is 2", "expected 3")),
+    "control characters": ({"expert_sha256": np.array("a\x1b[2J")}, ("expert_sha256 is 'a\\x1b[2J'", "printable")),
     "two seeds": ({"seed": np.array([1, 2])}, ("seed", "(2,)", "one integer")),
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +95,24 @@ def test_missing_files_and_other_folders_are_refused(tmp_path, monkeypatch):
     refusal(tmp_path, "neither Minari", "docs/formats.md")
     (tmp_path / "dataset_dict.json").write_text("{}")
     refusal(tmp_path, "splits")
+
+
+def test_files_that_may_not_be_read_are_not_called_missing(tmp_path, monkeypatch):
+    def forbidden(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = tmp_path / "demos.npz"
+    monkeypatch.setattr(type(path), "stat", forbidden)
+    refusal(path, f"cannot read {path}: Permission denied")
+
+
+def test_a_user_without_a_home_folder_has_no_minari_datasets(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MINARI_DATASETS_PATH", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    refusal("mujoco/hopper/none-v0", "no file or folder", "no home folder", "set MINARI_DATASETS_PATH")
 
 
 def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from gailbench.paper import FIGURE_1A, FIGURE_1B
 from gailbench.paper.tables import published_runs
-from gailbench.report import _drawings, figures, findings_of
+from gailbench.report import _drawings, figures, file_name, findings_of
 from gailbench.report.load import load_curves, load_results
 from gailbench.report.styles import STYLES
 from gailbench.report.table import paper_table, run_scores
@@ -215,6 +215,13 @@ def test_other_runs_have_figures_beside_the_tables_runs_of_the_same_algorithm(
     (legend,) = drawn["other_strips_walker"].legends
     assert [" ".join(text.get_text().split()) for text in legend.get_texts()] == ["GAIL", own]
     assert _labels(drawn["curves_walker"], 1) == {"GAIL", "FEM"}  # the table's figure is the table's alone
+
+
+def test_tasks_whose_names_differ_have_files_whose_names_differ() -> None:
+    assert file_name("own-task_1.2") == "own-task_1.2"
+    names = [file_name(task) for task in ("a/b", "a b", "a_b")]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"a_b(-[0-9a-f]{8})?", name) for name in names)
 
 
 def test_no_task_that_nobody_ran_has_a_figure_of_other_runs(

@@ -152,6 +152,22 @@ def test_an_unreadable_curve_is_named(results: Path, write_run: WriteRun) -> Non
     assert [("seed=0" in remarks[0]), ("seed=1" in remarks[1])] == [True, True]
 
 
+@pytest.mark.parametrize("number", ["inf", "-inf", "1e308"])
+def test_a_curve_with_a_number_that_no_figure_can_show_is_left_out(
+    results: Path, write_run: WriteRun, number: str
+) -> None:
+    (write_run() / "curve.csv").write_text(f"iteration,steps,return_mean\n1,5000,{number}\n")
+    (results / "experts").mkdir()
+    (results / "experts" / "hopper.csv").write_text(f"iteration,steps,return_mean\n1,{number},5\n")
+    curves, remarks = load_curves(load_results(results).runs)
+    assert curves.empty
+    assert remarks[0].endswith("not in the learning curves: curve.csv has a number beyond 1e+100")
+    assert load_expert_curves(results, TASKS) == (
+        {},
+        ["the hopper expert's learning curve is not shown: hopper.csv has a number beyond 1e+100"],
+    )
+
+
 def test_the_bound_on_the_divergence_is_clipped_to_what_a_divergence_can_be(results: Path, write_run: WriteRun) -> None:
     path = write_run() / "curve.csv"
     lines = path.read_text().splitlines()

@@ -70,6 +70,15 @@ def test_what_is_no_run_is_refused(tmp_path: Path, write_run: WriteRun) -> None:
     assert "evaluation.csv: episode 0 is not a return" in finished.err
 
 
+@pytest.mark.parametrize("number", ["inf", "1e308"])
+def test_a_curve_with_numbers_beyond_any_return_is_damage(number: str, write_run: WriteRun) -> None:
+    folder = write_run()
+    (folder / "curve.csv").write_text(f"iteration,steps,return_mean\n1,5,{number}\n2,10,-{number}\n")
+    finished = call("show", folder)
+    assert (finished.code, finished.out, finished.err.count("\n")) == (1, "", 1)
+    assert finished.err.endswith("is damaged: curve.csv has a number beyond 1e+100\n")
+
+
 DEEP = "[" * 100_000
 
 

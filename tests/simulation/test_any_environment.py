@@ -6,10 +6,13 @@ import gymnasium
 import numpy as np
 import pytest
 import scipy.stats
+from cli_helpers import call
 from simulators import make
 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
+from gailbench.runs.folder import folder_of
+from gailbench.runs.grid import Request, attempt, plan
 from gailbench.sampling import evaluate, gymnasium_episodes
 from gailbench.simulation import dimensions
 from gailbench.tasks import own_task
@@ -48,6 +51,38 @@ class Unbounded(Recorder):
         return np.zeros(1), float(action[0]), False, False, {}
 
 
+class Raises(Recorder):
+    def step(self, action):
+        raise ValueError("the wheel came off\nat once")
+
+
+class Old(Recorder):
+    """Steps with four values, as before Gymnasium."""
+
+    def step(self, action):
+        return np.zeros(1), 1.0, False, {}
+
+
+class Wide(Recorder):
+    def step(self, action):
+        return np.zeros(2), 1.0, False, False, {}
+
+
+class Seedless(Recorder):
+    def reset(self):
+        return np.zeros(1), {}
+
+
+class Unrewarded(Recorder):
+    def step(self, action):
+        return np.zeros(1), None, False, False, {}
+
+
+class Undefined(Recorder):
+    def step(self, action):
+        return np.full(1, np.nan), 1.0, False, False, {}
+
+
 def wrapped():
     """Return an environment whose entry point adds wrappers: flattened observations, rewards times 10."""
     inner = Images()
@@ -56,7 +91,15 @@ def wrapped():
     return gymnasium.wrappers.TransformReward(gymnasium.wrappers.FlattenObservation(inner), lambda reward: 10 * reward)
 
 
-KINDS = {"Recorder": Recorder, "Images": Images, "Switches": Switches, "Unbounded": Unbounded, "Wrapped": wrapped}
+FAULTY = (Raises, Old, Wide, Seedless, Unrewarded, Undefined)
+KINDS = {
+    "Recorder": Recorder,
+    "Images": Images,
+    "Switches": Switches,
+    "Unbounded": Unbounded,
+    "Wrapped": wrapped,
+    **{kind.__name__: kind for kind in FAULTY},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +198,45 @@ def test_random_actions_without_bounds_are_normal():
     returns, _ = gymnasium_episodes(task, None, 400, np.random.default_rng(0), False)
     assert len(set(returns)) == 400
     assert scipy.stats.kstest(returns, "norm").pvalue > 0.001
+
+
+@pytest.mark.filterwarnings("ignore")  # Gymnasium's own remarks about such environments
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("Raises", "fails in step (ValueError: the wheel came off)"),
+        ("Old", "fails in step (ValueError: not enough values to unpack"),
+        ("Wide", "fails in step (ValueError: "),
+        ("Seedless", "fails in reset (TypeError: "),
+        ("Unrewarded", "gives the reward nan; rewards must be finite numbers"),
+        ("Undefined", "gives the observation nan; observations must be finite numbers"),
+    ],
+)
+def test_a_check_names_what_is_wrong_with_an_environment_in_one_line(kind, said):
+    checked = call("tasks", "check", f"Gailbench{kind}-v0")
+    assert (checked.code, checked.out, checked.err.count("\n")) == (1, "", 1)
+    assert f"'Gailbench{kind}-v0' {said}" in checked.err
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("Raises", "step"), ("Old", "step"), ("Wide", "its observations"), ("Seedless", "reset"), ("Unrewarded", "step")],
+)
+def test_a_single_environment_that_fails_is_one_line(kind, said):
+    task = own_task(f"Gailbench{kind}-v0", {"horizon": 5})
+    with pytest.raises(GailbenchError, match=rf"^'Gailbench{kind}-v0' fails in {said} \(\w+: .*\)") as caught:
+        gymnasium_episodes(task, Policy(*dimensions(task)), 1, np.random.default_rng(0), True)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_the_details_of_a_failed_run_tell_where_its_environment_failed(tmp_path):
+    task = own_task("GailbenchRaises-v0", {"horizon": 5})
+    (job,) = plan(task, Request(tmp_path, algorithms=["constant"]))
+    ended = attempt(job, lambda: None, tmp_path, lambda event: None, lambda: False, 300)
+    assert ended.message.startswith("'GailbenchRaises-v0' fails in step (ValueError: the wheel came off)")
+    assert 'raise ValueError("the wheel came off' in folder_of(job.spec, tmp_path).error.read_text()
 
 
 @pytest.mark.parametrize(
