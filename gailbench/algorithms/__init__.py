@@ -7,22 +7,17 @@ through an entry point of the group `gailbench.algorithms`. PyTorch is only impo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from gailbench.algorithms.assignment import Assignment as Assignment
+from gailbench.algorithms.packages import check_settings, imported
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 from gailbench.tasks import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from gailbench.algorithms.loop import LoopSettings
-    from gailbench.demonstrations import Demonstrations, Pairs
     from gailbench.training import Learner
 
 ENTRY_POINTS = "gailbench.algorithms"
@@ -76,17 +71,8 @@ class Algorithm:
         if self.settings is None:
             return None
         own = self._imported(self.settings)
-        wrong = f"the settings of algorithm '{self.name}', {self.settings},"
-        if not (isinstance(own, type) and is_dataclass(own)):
-            raise GailbenchError(f"{wrong} are not a dataclass")
-        for field in fields(own):
-            if field.default is MISSING and field.default_factory is MISSING:
-                raise GailbenchError(f"{wrong} have a field without a default: {field.name}")
-        try:
-            get_type_hints(own)
-        except Exception as error:  # resolving the annotations of another package can raise anything
-            raise GailbenchError(f"{wrong} have a type that is unknown: {first_line(error)}") from error
-        return own
+        check_settings(self.name, self.settings, own)
+        return cast("type[Any]", own)
 
     def make(self, assignment: Assignment) -> Learner:
         """Make its learner. No iteration is done yet."""
@@ -99,9 +85,8 @@ class Algorithm:
         Raises:
             GailbenchError: A package's module cannot be imported, or lacks the name.
         """
-        module, _, name = place.partition(":")
         try:
-            return getattr(import_module(module), name)
+            return imported(place)
         except Exception as error:  # importing another package can raise anything
             if self in BUILT_IN:  # the machine is at a limit, or the installation is broken
                 raise
@@ -124,47 +109,6 @@ LOOP_COLUMNS = (
     "explained_variance",
 )
 GRADIENT_COLUMNS = ("iteration", "entropy", "training_loss", "validation_loss")
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What a learner is made from.
-
-    Attributes:
-        task: The task.
-        demonstrations: Whole trajectories; None for an algorithm that needs none.
-        pairs: The state-action pairs that remain after choosing the size and subsampling.
-        rows: Indices of these pairs in the demonstrations: `demonstrations.next_observations[rows]` are the
-            observations after them.
-        iterations: Total number of iterations.
-        seed: Seed of all random numbers; `stream` derives a generator for each use.
-        loop: Settings of the loop that is shared by all algorithms that learn from a reward.
-        settings: The algorithm's own settings; None if it has none.
-        results: The results folder. `gailbench.experts.load_demonstrator` finds experts of a user's tasks there.
-    """
-
-    task: Task
-    demonstrations: Demonstrations | None
-    pairs: Pairs | None
-    rows: NDArray[np.int64] | None
-    iterations: int
-    seed: int
-    loop: LoopSettings
-    settings: Any
-    results: Path
-
-    def stream(self, name: str) -> np.random.Generator:
-        """Return a random generator for one use, such as "reward"."""
-        from gailbench.plumbing.streams import stream
-
-        return stream(self.seed, name)
-
-    @property
-    def expert(self) -> Pairs:
-        """The demonstrated pairs of an algorithm that needs them."""
-        if self.pairs is None:
-            raise GailbenchError("this algorithm learns from demonstrations, but has none")
-        return self.pairs
 
 
 BC = Algorithm(

@@ -106,7 +106,7 @@ def _print_findings(findings: Findings) -> None:
 
 def _cell(row: pd.Series | None) -> str | None:
     """Return a cell's text: our normalized mean, the paper's and the verdict. Without an expert it is the return."""
-    from gailbench.report.text import SYMBOLS, mean_and_std, score
+    from gailbench.report.text import mean_and_std, score, symbol
 
     if row is None:
         return None
@@ -114,4 +114,4 @@ def _cell(row: pd.Series | None) -> str | None:
     if math.isnan(ours):
         return mean_and_std(row["mean"], row["std"])
     beside = "" if math.isnan(paper) else f" / {score(paper)}"
-    return f"{score(ours)}{beside} {SYMBOLS[row['verdict']]}".rstrip()
+    return f"{score(ours)}{beside} {symbol(row)}".rstrip()

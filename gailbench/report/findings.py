@@ -19,7 +19,7 @@ from gailbench.report.controls import controls_table
 from gailbench.report.load import ADDED, CELL, Results, load_curves, load_expert_curves
 from gailbench.report.styles import Styles, styles_of
 from gailbench.report.table import other_scores, other_settings_table, paper_table, run_scores, table_remarks
-from gailbench.report.verdicts import VERDICTS, cell_verdicts
+from gailbench.report.verdicts import VERDICTS, cell_verdicts, rests_on_single_runs
 from gailbench.tasks import TASKS, Task
 
 
@@ -95,13 +95,14 @@ class Findings:
     @property
     def caveat(self) -> str:
         """How many of the decided cells rest on one run of each side, in a sentence; empty if there are none."""
-        decided = self.table[self.table["published"] & self.table["verdict"].isin(["matches", "better", "worse"])]
-        alone = int(((decided["seeds"] == 1) & (decided["training_runs"] == 1)).sum())
+        counts = self.counts
+        decided = sum(counts.values()) - counts["open"] - counts["no runs"]
+        alone = int((self.table["published"] & rests_on_single_runs(self.table)).sum())
         if alone == 0:
             return ""
         return (
             "Decided by one run of ours against one of the paper's, which does not show how much runs differ: "
-            f"{alone} of the {len(decided)} verdicts that are not open."
+            f"{alone} of the {decided} verdicts that are not open."
         )
 
     def shown_tasks(self) -> list[str]:

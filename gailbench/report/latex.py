@@ -8,6 +8,7 @@ import pandas as pd
 
 from gailbench.report.findings import Findings
 from gailbench.report.text import Block, blocks, mean_and_std, score, seeds
+from gailbench.report.verdicts import rests_on_single_runs
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -47,7 +48,7 @@ def _table(block: Block) -> str:
         r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         r"\caption{Return (mean $\pm$ standard deviation over evaluation trajectories), below it the paper's (Ho \&",
         r"Ermon 2016). In parentheses: normalized score; seeds x trajectories of each. $=$ matches, $\uparrow$ better,",
-        r"$\downarrow$ worse, $?$ open.}",
+        r"$\downarrow$ worse, with $^{1}$ by one run of each side, $?$ open.}",
         rf"\begin{{tabular}}{{lr{'r' * len(block.methods)}}}",
         r"\toprule",
         " & ".join(["Task", "Trajectories", *map(escape, block.methods)]) + r" \\",
@@ -66,7 +67,8 @@ def _ours(cell: pd.Series | None) -> str:
     if cell is None or not cell["seeds"]:
         return "--"
     # To save space, the word "seeds" is only written if we have fewer seeds than the paper.
-    symbol = f" ${_SYMBOLS[cell['verdict']]}$" if cell["verdict"] else ""
+    single = "^{1}" if rests_on_single_runs(cell) else ""
+    symbol = f" ${_SYMBOLS[cell['verdict']]}{single}$" if cell["verdict"] else ""
     of_each = seeds(cell) if cell["seeds"] < cell["training_runs"] else re.sub(" seeds? x ", " x ", seeds(cell))
     return escape(f"{mean_and_std(cell['mean'], cell['std'])} ({score(cell['normalized_mean'])}; {of_each})") + symbol
 

@@ -16,12 +16,12 @@ from gailbench.report.findings import Findings
 from gailbench.report.text import (
     LEGEND,
     NOTHING,
-    SYMBOLS,
     Block,
     blocks,
     mean_and_std,
     score,
     seeds,
+    symbol,
     with_interval,
 )
 
@@ -232,7 +232,7 @@ def _returns_cell(row: pd.Series) -> str:
     """Return a cell: `200.0 ± 0.0 (3/7 seeds) ?<br>paper 200.0 ± 0.0<br>failed 0/3, the paper's 1/7, p = 1`."""
     ours = NOTHING
     if row["seeds"]:
-        ours = f"{mean_and_std(row['mean'], row['std'])} ({seeds(row)}) {SYMBOLS[row['verdict']]}".strip()
+        ours = f"{mean_and_std(row['mean'], row['std'])} ({seeds(row)}) {symbol(row)}".strip()
     paper = mean_and_std(row["paper_mean"], row["paper_std"])
     lines = [ours, *([] if paper == NOTHING else [f"paper {paper}"])]
     return "<br>".join([*lines, *filter(None, [failures_text(row)])])
@@ -240,7 +240,7 @@ def _returns_cell(row: pd.Series) -> str:
 
 def _normalized_cell(row: pd.Series) -> str:
     pair = f"{score(row['normalized_mean'])} / {score(row['paper_normalized_mean'])}"
-    return f"{pair} {SYMBOLS[row['verdict']]}".strip()
+    return f"{pair} {symbol(row)}".strip()
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

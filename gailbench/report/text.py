@@ -9,11 +9,14 @@ import pandas as pd
 
 from gailbench.paper import ALGORITHMS
 from gailbench.report.table import by_rank
+from gailbench.report.verdicts import rests_on_single_runs
 from gailbench.tasks import TASKS
 
 NOTHING = "\N{EN DASH}"  # what a table shows for a missing value
 SYMBOLS = {"matches": "✓", "better": "▲", "worse": "▼", "open": "?", "": ""}
-LEGEND = "✓ matches, ▲ better, ▼ worse, ? open"
+# Of verdicts that rest on one run of each side.
+SINGLE_SYMBOLS = {"matches": "≈", "better": "△", "worse": "▽"}
+LEGEND = "✓ matches, ▲ better, ▼ worse, by one run of each side ≈ △ ▽, ? open"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ def _block(table: pd.DataFrame) -> Block:
             cells = {row["method"]: row for _, row in of_size.iterrows()}
             rows.append(Row(str(task), int(str(trajectories)), [cells.get(name) for name in methods]))
     return Block(methods, rows)
+
+
+def symbol(row: pd.Series) -> str:
+    """Return the sign of a cell's verdict."""
+    return (SINGLE_SYMBOLS if rests_on_single_runs(row) else SYMBOLS)[row["verdict"]]
 
 
 def seeds(row: pd.Series) -> str:

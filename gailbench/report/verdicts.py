@@ -2,7 +2,7 @@
 
 The difference between the means of our runs and of the paper's has a 95 % interval, by Welch's t-test between the means
 of runs. The interval is compared with a margin of equivalence. "Better" and "worse" must be confirmed by a permutation
-test.
+test if the paper has several runs. If each side has one run, the interval is that of their trajectories.
 
 Legend: R training runs, N trajectories of a run.
 """
@@ -76,6 +76,17 @@ def judge(low: float, high: float) -> Verdict:
     if high < -MARGIN:
         return "worse"
     return "open"
+
+
+def rests_on_single_runs(cells: pd.Series | pd.DataFrame) -> Any:
+    """Return whether a verdict that is not open rests on one run of ours and one of the paper's. Then it is unknown how
+    much runs differ.
+
+    Args:
+        cells: A row of the table, or the table; then the result is a series.
+    """
+    decided = (cells["verdict"] != "") & (cells["verdict"] != "open")
+    return decided & (cells["seeds"] == 1) & (cells["training_runs"] == 1)
 
 
 def variance(values: NDArray[np.float64]) -> float:

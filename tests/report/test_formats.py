@@ -16,6 +16,7 @@ from gailbench.report import FORMATS, findings_of, write_report, write_results_r
 from gailbench.report.latex import escape as latex_escape
 from gailbench.report.latex import table_latex
 from gailbench.report.markdown import BEGIN, END, escape, fill_block, summary, table_markdown
+from gailbench.report.text import symbol
 
 WriteRun = Callable[..., Path]
 
@@ -52,11 +53,27 @@ def test_markdown_puts_ours_above_the_papers_and_says_how_many_seeds(
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[1:3] == ["4", "–<br>paper 169.2 ± 59.8<br>failed: the paper's 1/7"]  # noqa: RUF001
     assert cells[-1] == "200.0 ± 0.0 (3/7 seeds x 50) ?<br>paper 200.0 ± 0.0"
-    assert "| 4500.0 ± 500.0 (1 seed x 50) ▲<br>paper 6850.3 ± 39.2 |" in text
-    assert "| 45.00 / 1.02 ▲ |" in text
+    assert "| 4500.0 ± 500.0 (1 seed x 50) △<br>paper 6850.3 ± 39.2 |" in text
+    assert "| 45.00 / 1.02 △ |" in text
     assert "No runs yet: acrobot, mountaincar, reacher, halfcheetah, hopper, ant, humanoid." in text
     assert text.startswith("Of the paper's 136 cells 2 have runs: 1 is better and 1 is open. ")
     assert "does not show how much runs differ: 1 of the 1 verdicts that are not open." in text
+
+
+def test_verdicts_by_one_run_of_each_side_are_counted_and_have_signs_of_their_own(
+    results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    write_run(task="walker", returns=[4000.0, 5000.0] * 25)
+    for seed in range(3):
+        write_run(task="walker", trajectories=4, seed=seed, returns=[10.0 + seed] * 50)
+    findings = findings_of(results, baselines=baselines)
+    assert findings.caveat.endswith(": 1 of the 2 verdicts that are not open.")
+    shown = findings.table[findings.table["seeds"] > 0]
+    assert [symbol(row) for _, row in shown.iterrows()] == ["▼", "△"]
+    assert r"$\uparrow^{1}$" in table_latex(findings)
+    for seed in (1, 2):
+        write_run(task="walker", seed=seed, returns=[4000.0, 5000.0] * 25)
+    assert findings_of(results, baselines=baselines).caveat == ""
 
 
 def test_reachers_entropy_weights_have_a_table_of_their_own(
