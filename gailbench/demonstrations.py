@@ -60,6 +60,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.observations)
 
+    def inputs(self, observations: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what a reward sees of B pairs like these: observations with continuous actions beside them (B, O + A),
+        or only the observations (B, O) if actions are discrete."""
+        return observations if self.discrete else np.concatenate((observations, actions), axis=1, dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class Demonstrations:

@@ -173,15 +173,11 @@ def _time_limit(environment: str) -> int:
         spec = gymnasium.spec(environment.rpartition(":")[2])
     except gymnasium.error.Error:
         known = [name for name in gymnasium.registry if name not in ("GymV21Environment-v0", "GymV26Environment-v0")]
-        raise GailbenchError(f"Gymnasium knows no environment '{environment}'{_near(environment, known)}") from None
+        hint = nearest(environment, known, listed=False)
+        raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
     except Exception as error:  # importing a user's module can raise anything
         raise GailbenchError(f"cannot import the module of '{environment}': {first_line(error)}") from None
     return int(spec.max_episode_steps or 1_000)
-
-
-def _near(word: str, known: list[str]) -> str:
-    hint = nearest(word, known)
-    return hint if "did you mean" in hint else ""
 
 
 # Keys of a task's file: the fields of `Task`, except the one that only the paper's tasks have.

@@ -27,26 +27,21 @@ class LinearFeatures:
     """
 
     def __init__(self, expert: Pairs) -> None:
-        self._discrete, self._num_actions = expert.discrete, expert.num_actions
-        inputs = self._inputs(expert.observations, expert.actions)
+        self._expert = expert
+        inputs = expert.inputs(expert.observations, expert.actions)
         self._standardizer = Standardizer(inputs.shape[1])
         self._standardizer.update(inputs)
         phi = self(expert.observations, expert.actions)
         self.dim = phi.shape[1]
         self.expert_mean = phi.mean(axis=0, dtype=np.float64)
 
-    def _inputs(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.floating]:
-        if self._discrete:
-            return observations
-        return np.concatenate((observations, actions), axis=1, dtype=np.float32)
-
     def __call__(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return the features (B, D) of observations (B, O) and actions (B, A) or (B,)."""
-        x = self._standardizer(self._inputs(observations, actions))
+        x = self._standardizer(self._expert.inputs(observations, actions))
         block = np.concatenate((x, np.square(np.float32(SQUARE_SCALE) * x)), axis=1)
-        if self._discrete:
+        if self._expert.discrete:
             rows, width = block.shape
-            blocks = np.zeros((rows, self._num_actions, width), dtype=np.float32)
+            blocks = np.zeros((rows, self._expert.num_actions, width), dtype=np.float32)
             blocks[np.arange(rows), actions.astype(np.intp)] = block
             block = blocks.reshape(rows, -1)
         return np.concatenate((block, np.ones((len(x), 1), dtype=np.float32)), axis=1)

@@ -67,7 +67,7 @@ class Gail:
     ) -> None:
         self.settings = settings or GailSettings()
         self._expert, self._sign, self._generator = expert, reward_sign, generator
-        self._expert_inputs = self._inputs(expert.observations, expert.actions)
+        self._expert_inputs = expert.inputs(expert.observations, expert.actions)
         inputs = self._expert_inputs.shape[1]
         # For discrete actions the input is the observation, and there is one logit per action.
         outputs = expert.num_actions if expert.discrete else 1
@@ -75,11 +75,6 @@ class Gail:
         self.standardizer = Standardizer(inputs)
         self.standardizer.update(self._expert_inputs)
         self._adam = Adam(self.network.parameters(), self.settings.learning_rate)
-
-    def _inputs(self, observations: NDArray[np.float32], actions: NDArray[np.generic]) -> NDArray[np.floating]:
-        if self._expert.discrete:
-            return observations
-        return np.concatenate((observations, actions), axis=1, dtype=np.float32)
 
     def _features(self, inputs: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(self.standardizer(inputs))
@@ -93,7 +88,7 @@ class Gail:
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Return the rewards (T, N) by the current discriminator."""
         actions = batch.action_rows
-        inputs = self._inputs(batch.observation_rows, actions)
+        inputs = self._expert.inputs(batch.observation_rows, actions)
         logits = self._chosen(self.network.evaluate(self._features(inputs)), actions)
         rewards = softplus(logits) if self._sign == "positive" else -softplus(-logits)
         return batch.grid(rewards.numpy().astype(np.float64))
@@ -105,7 +100,7 @@ class Gail:
         counts = self._generator.multinomial(size, np.full(len(expert), 1 / len(expert)))
         weights = torch.from_numpy(counts.astype(np.float32) / size)
         actions = batch.action_rows
-        inputs = self._inputs(batch.observation_rows, actions)
+        inputs = expert.inputs(batch.observation_rows, actions)
         self.standardizer.update(inputs)
         self.standardizer.update(self._expert_inputs, counts)
         c = self.settings.discriminator_entropy

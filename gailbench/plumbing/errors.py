@@ -28,8 +28,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'walker'?" if a known name is similar, otherwise the list of known names."""
+def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
+    """Return "; did you mean 'walker'?" if a known name is similar. Otherwise return the list of known names, or an
+    empty text unless `listed`."""
     names = list(known)
-    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean '{matches[0]}'?" if matches else f"; known: {', '.join(names)}"
+    if matches := difflib.get_close_matches(word, names, n=1, cutoff=0.5):
+        return f"; did you mean '{matches[0]}'?"
+    return f"; known: {', '.join(names)}" if listed else ""

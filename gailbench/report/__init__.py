@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from gailbench.paper import ALGORITHMS, FIGURE_1A, FIGURE_1B
+from gailbench.paper import FIGURE_1A, FIGURE_1B
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import read_regular, sha256, write_atomic
 from gailbench.report.data import table_json
@@ -31,7 +31,7 @@ from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, own_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS
 from gailbench.report_formats import FIGURE_FORMATS, FORMATS
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS
 
 Drawing = tuple[Any, ...]
 MANY_FIGURES, MOST_WORKERS = 8, 4  # for fewer figures, starting processes costs more than it saves
@@ -65,16 +65,12 @@ def findings_of(
     results: Path,
     added: Sequence[Path] = (),
     baselines: pd.DataFrame | None = None,
-    tasks: Mapping[str, Task] = TASKS,
-    algorithms: Sequence[str] = ALGORITHMS,
 ) -> Findings:
     """Return the findings about the runs under `results`/runs.
 
     Args:
         added: CSV files with returns of other methods.
         baselines: Returns random_mean and expert_mean, indexed by task. By default those that we measured.
-        tasks: The tasks of the table, by name; the paper's by default.
-        algorithms: The algorithms of the table; the paper's by default.
 
     Raises:
         GailbenchError: An added file cannot be used.
@@ -83,7 +79,7 @@ def findings_of(
     for file in added:
         loaded = add_results(loaded, file)
     known = own_baselines(results, measured_baselines()) if baselines is None else baselines
-    return find(loaded, results, known, tasks, algorithms)
+    return find(loaded, results, known)
 
 
 def write_report(
@@ -193,7 +189,7 @@ def _render(drawing: Drawing, suffixes: Sequence[str]) -> dict[str, bytes]:
 def _drawings(findings: Findings) -> Iterator[Drawing]:
     """Return every figure as its name, the function that draws it, and the function's arguments."""
     table, scores = findings.table, findings.scores
-    shown = [task for task in findings.shown_tasks() if task in findings.tasks]
+    shown = [task for task in findings.shown_tasks() if task in TASKS]
     for task in shown:  # the slow ones first
         yield from _of_task(task, table, scores, findings.curves, findings)
     if shown:

@@ -76,9 +76,9 @@ def probability_of_improvement(first: Samples, second: Samples) -> NDArray[np.fl
     return np.mean(wins, axis=0)
 
 
-def share_above(samples: Samples, threshold: float) -> NDArray[np.float64]:
-    """Return the fraction of scores above a threshold, (...): a point of the performance profile."""
-    return (balanced(samples) > threshold).mean(axis=-1)
+def share_above(samples: Samples, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fraction of scores above each of the thresholds (M,): the performance profile, (M,)."""
+    return (balanced(samples)[:, np.newaxis] > thresholds).mean(axis=0)
 
 
 def estimate(statistic: Callable[[list[Any]], NDArray[np.float64]], samples: Samples) -> Estimate:
@@ -185,7 +185,7 @@ def across_seeds(
             improvement.append((size, heading(name), names, *_fields(found)))
     for name in every:
         if samples := [runs[size, name, task] for size in RANKS for task in common(size, name)]:
-            values = (balanced(samples)[:, np.newaxis] > THRESHOLDS).mean(axis=0)
+            values = share_above(samples, THRESHOLDS)
             profiles += [(heading(name), float(t), float(v)) for t, v in zip(THRESHOLDS, values, strict=True)]
     return AcrossSeeds(
         pd.DataFrame(iqm, columns=["rank", "method", "tasks", "runs", "value", "low", "high", "note"]),

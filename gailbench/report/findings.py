@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from gailbench.report.load import ADDED, CELL, Results, load_curves, load_expert
 from gailbench.report.styles import Styles, styles_of
 from gailbench.report.table import other_scores, other_settings_table, paper_table, run_scores, table_remarks
 from gailbench.report.verdicts import VERDICTS, cell_verdicts, rests_on_single_runs
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Findings:
 
     Attributes:
         results: The runs.
-        tasks: The tasks of the table, by name.
         baselines: Our random and expert means, by task.
         table: Result of `paper_table`, with the columns of `cell_verdicts`.
         others: Result of `other_settings_table`.
@@ -45,7 +43,6 @@ class Findings:
     """
 
     results: Results
-    tasks: Mapping[str, Task]
     baselines: pd.DataFrame
     table: pd.DataFrame
     others: pd.DataFrame
@@ -122,7 +119,7 @@ class Findings:
 
         def beside(frame: pd.DataFrame) -> pd.DataFrame:
             of_pairs = [pair in pairs for pair in zip(frame["task"], frame["algorithm"], strict=True)]
-            return frame[np.array(of_pairs, dtype=bool) | ~frame["task"].isin(self.tasks)]
+            return frame[np.array(of_pairs, dtype=bool) | ~frame["task"].isin(TASKS)]
 
         others = self.others.drop(columns=["paper_mean", "paper_std", "paper_normalized_mean"])
         table = pd.concat([beside(self.table), others], ignore_index=True)
@@ -133,8 +130,6 @@ def find(
     results: Results,
     folder: Path,
     baselines: pd.DataFrame,
-    tasks: Mapping[str, Task] = TASKS,
-    algorithms: Sequence[str] = ALGORITHMS,
 ) -> Findings:
     """Compute the content of the report.
 
@@ -142,8 +137,6 @@ def find(
         results: The runs.
         folder: The results folder, for the experts' learning curves.
         baselines: Our random and expert means, by task.
-        tasks: The tasks of the table, by name; the paper's by default.
-        algorithms: The algorithms of the table; the paper's by default.
     """
     table = cell_verdicts(results, paper_table(results, baselines), baselines)
     runs = results.runs[results.runs["of_paper"]]
@@ -155,15 +148,14 @@ def find(
     curves, curve_remarks = load_curves(results.runs[results.runs["algorithm"].map(has_curve).astype(bool)])
     of_run = ["run", "task", "method", "trajectories", "seed"]
     curves = curves.merge(pd.concat([scores[of_run], others[of_run]]), on="run")
-    expert_curves, expert_remarks = load_expert_curves(folder, tasks)
-    across = across_seeds(imitated, tasks, algorithms, PROPOSED)
+    expert_curves, expert_remarks = load_expert_curves(folder, TASKS)
+    across = across_seeds(imitated, TASKS, ALGORITHMS, PROPOSED)
     return Findings(
         results=results,
-        tasks=tasks,
         baselines=baselines,
         table=table,
         others=other_settings_table(results, baselines),
-        controls=controls_table(results, baselines, tasks),
+        controls=controls_table(results, baselines, TASKS),
         scores=scores,
         other_scores=others,
         claims=[judge(claim, ours, paper) for claim in paper_claims()],

@@ -25,6 +25,7 @@ from gailbench.report.findings import Findings, command, has_curve, runs_of
 from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
 from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
+from gailbench.tasks import TASKS
 
 POINTS = 60  # points of a learning curve; a panel is a few hundred pixels wide
 SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses those before it
@@ -75,7 +76,7 @@ def page(findings: Findings) -> str:
         improvement=_estimates(findings.across.improvement),
         controls=_controls(findings),
         uncontrolled=list(findings.controls.loc[findings.controls["mean"].isna(), "task"].drop_duplicates()),
-        aside=len(findings.others) > 0 or not set(tasks) <= set(findings.tasks),
+        aside=len(findings.others) > 0 or not set(tasks) <= set(TASKS),
         others=[
             {
                 **row,
@@ -209,7 +210,7 @@ def _data(findings: Findings) -> dict[str, Any]:
                 "failures": failures_text(cell),
                 "difference": [_short(cell[key]) for key in ("difference", "low", "high")],
                 "command": "" if other else command(cell, runs),
-                "aside": other or cell["task"] not in findings.tasks,
+                "aside": other or cell["task"] not in TASKS,
                 "short": short_method(cell["method"]).replace(" = ", " "),
                 "no_curve": "" if has_curve(cell["algorithm"]) else NO_CURVE.format(heading(cell["algorithm"])),
                 "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),

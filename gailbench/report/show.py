@@ -15,9 +15,9 @@ from gailbench.algorithms import CONSTANT, registry
 from gailbench.plumbing.errors import GailbenchError, one_line
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, content_of, read_run
-from gailbench.report.table import measured_baselines, method, normalize, paper_cell
+from gailbench.report.table import measured_baselines, method, normalize, own_baselines, paper_cell
 from gailbench.report.text import mean_and_std, plural, score
-from gailbench.runs.folder import RunFolder
+from gailbench.runs.folder import PARTITIONS, RunFolder
 
 WIDTH = 60
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -59,7 +59,7 @@ def describe(folder: Path) -> Description:
         "heading": f"{spec['task']}, {method(spec['task'], spec['algorithm'], weight)}, "
         f"{plural(spec['trajectories'], 'demonstrated trajectory')}, seed {spec['seed']}",
         "folder": str(folder),
-        "status": _status(folder),
+        "status": _status(files),
         "spec": details,
         "versions": versions,
         "timing": timing,
@@ -74,7 +74,8 @@ def describe(folder: Path) -> Description:
             "steps": plain(float(known["steps"].iloc[-1])),
         }
     if returns is not None:
-        normalized = normalize(pd.Series([returns.mean()]), pd.Series([spec["task"]]), measured_baselines())
+        known_returns = own_baselines(_results_of(folder), measured_baselines())
+        normalized = normalize(pd.Series([returns.mean()]), pd.Series([spec["task"]]), known_returns)
         content["evaluation"] = {
             "trajectories": len(returns),
             "mean": plain(float(returns.mean())),
@@ -165,12 +166,17 @@ def sparkline(values: list[float], width: int = WIDTH) -> str:
     return "".join(_BLOCKS[round((value - low) / (high - low) * (len(_BLOCKS) - 1))] for value in averaged)
 
 
-def _status(folder: Path) -> str:
-    if (folder / "evaluation.csv").exists():
+def _results_of(folder: Path) -> Path:
+    """Return the results folder of a run's folder. A folder that was copied elsewhere may have none."""
+    return folder.resolve().joinpath(*[".."] * (len(PARTITIONS) + 1))
+
+
+def _status(files: RunFolder) -> str:
+    if files.complete:
         return "complete"
-    if (folder / "checkpoint.safetensors").exists():
+    if files.checkpoint.exists():
         return "interrupted, or running; the same command continues"
-    return "failed, see error.txt" if (folder / "error.txt").exists() else "not complete"
+    return f"failed, see {files.error.name}" if files.error.exists() else "not complete"
 
 
 def _versions(versions: dict[str, Any]) -> str:

@@ -142,8 +142,7 @@ def _made(environment: str) -> Iterator[None]:
     try:
         yield
     except gymnasium.error.UnregisteredEnv:
-        hint = nearest(environment, gymnasium.registry)
-        hint = hint if "did you mean" in hint else ""
+        hint = nearest(environment, gymnasium.registry, listed=False)
         raise GailbenchError(f"Gymnasium knows no environment '{environment}'{hint}") from None
     except Exception as error:  # making an environment can raise anything
         raise GailbenchError(f"Gymnasium cannot make '{environment}': {first_line(error)}") from None

@@ -45,7 +45,7 @@ def test_tasks_weigh_the_same_however_many_runs_they_have() -> None:
     samples = [np.array([0.0]), np.array([1.0, 2.0, 3.0])]
     assert sorted(balanced(samples)) == [0, 0, 0, 1, 2, 3]
     assert interquartile_mean(samples) == pytest.approx(0.75)
-    assert share_above(samples, 0.5) == pytest.approx(0.5)
+    assert share_above(samples, np.array([-1.0, 0.5, 2.0])) == pytest.approx([1, 1 / 2, 1 / 6])
 
 
 def test_the_probability_of_improvement_counts_pairs_and_half_of_the_ties() -> None:

@@ -38,6 +38,14 @@ def test_a_run_as_json(write_run: WriteRun) -> None:
     assert content["spec"]["task"] == "cartpole"
 
 
+def test_a_run_of_an_own_task_is_normalized_by_its_expert(results: Path, write_run: WriteRun) -> None:
+    folder = write_run(task="pole", settings="defaults", returns=[30.0, 50.0])
+    (results / "experts").mkdir()
+    card = {"task": "pole", "sha256": "", "random": {"mean": 20.0}, "stochastic_mean": 100.0}
+    (results / "experts" / "pole.json").write_text(json.dumps(card))
+    assert json.loads(call("show", folder, "--json").out)["evaluation"]["normalized"] == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [("checkpoint.safetensors", "interrupted, or running"), ("error.txt", "failed"), (None, "not complete")],
