@@ -16,7 +16,7 @@ NOTHING = "\N{EN DASH}"  # what a table shows for a missing value
 SYMBOLS = {"matches": "✓", "better": "▲", "worse": "▼", "open": "?", "": ""}
 # Of verdicts that rest on one run of each side.
 SINGLE_SYMBOLS = {"matches": "≈", "better": "△", "worse": "▽"}
-LEGEND = "✓ matches, ▲ better, ▼ worse, by one run of each side ≈ △ ▽, ? open"
+LEGEND = "✓ matches, ▲ better, ▼ worse (≈ △ ▽: by one run of each side), ? open"
 
 
 @dataclass(frozen=True)
