@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,8 +135,12 @@ def _task(task: str | Path | Task) -> Task:
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays and scalars of NumPy into Python's lists and numbers."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    """Turn NumPy's arrays and scalars into lists and numbers, and any other iterable but text into a list."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_plain(item) for item in value]
 
 
 def _several(name: str, kind: Any, values: Any) -> tuple[Any, ...] | None:
@@ -147,11 +151,9 @@ def _several(name: str, kind: Any, values: Any) -> tuple[Any, ...] | None:
     """
     if values is None:
         return None
-    plain = _plain(values)
-    items = [plain] if isinstance(plain, str | int | float) else [_plain(value) for value in plain]
-    if not items:
+    if not (found := typed(name, tuple[kind, ...], _plain(values))):
         raise GailbenchError(f"{name} is empty; leave it out for the default")
-    return tuple(dict.fromkeys(typed(name, kind, item) for item in items))
+    return tuple(dict.fromkeys(found))
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:

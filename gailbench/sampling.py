@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from gailbench.policy import Policy
-from gailbench.simulation import Simulator, are_first, make_physics
+from gailbench.simulation import are_first, simulator_of
 from gailbench.tasks import Task
 
 
@@ -126,8 +126,7 @@ class Sampler:
 
     def __init__(self, task: Task, num_envs: int, generator: np.random.Generator) -> None:
         self.generator = generator
-        physics = make_physics(task.environment, task.horizon, num_envs, task.kwargs)
-        self.simulator = Simulator(physics, task.horizon, generator)
+        self.simulator = simulator_of(task, num_envs, generator)
 
     def sample(self, policy: Policy, pairs: int, deterministic: bool = False) -> Batch:
         """Sample whole episodes in parallel, with sampled actions (or with the most probable ones).

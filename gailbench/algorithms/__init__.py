@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gailbench.algorithms.assignment import Assignment as Assignment
-from gailbench.algorithms.packages import check_settings, imported
+from gailbench.algorithms.packages import check_settings
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
 from gailbench.tasks import Task
 
@@ -85,8 +86,9 @@ class Algorithm:
         Raises:
             GailbenchError: A package's module cannot be imported, or lacks the name.
         """
+        module, _, name = place.partition(":")
         try:
-            return imported(place)
+            return getattr(import_module(module), name)
         except Exception as error:  # importing another package can raise anything
             if self in BUILT_IN:  # the machine is at a limit, or the installation is broken
                 raise

@@ -1,18 +1,11 @@
-"""What an algorithm of another package names: found when it is needed, and every fault is one line."""
+"""What another package's algorithm may be wrong in: every fault is one line."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module
 from typing import Any, get_type_hints
 
 from gailbench.plumbing.errors import GailbenchError, first_line
-
-
-def imported(place: str) -> Any:
-    """Return what "module:name" names. Importing a module can raise anything."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
 
 
 def check_settings(owner: str, place: str, own: Any) -> None:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, one_task
+from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, check_free, one_task, overwrite_option
 from gailbench.commands.printing import print_json, say, telling
-from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import TASKS, Task, as_option
 
 if TYPE_CHECKING:
     from gailbench.demonstrations import Demonstrations
-
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 
 
 @click.group()
@@ -35,7 +32,7 @@ def demos() -> None:
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
-@OVERWRITE
+@overwrite_option
 def demos_sample(
     tasks: list[Task] | None, trajectories: int | None, seed: int, file: Path | None, out: Path | None, overwrite: bool
 ) -> None:
@@ -52,7 +49,7 @@ def demos_sample(
         one_task(chosen, "--out and --expert name one file")
     paths = {task: out or Path("demos") / f"{task.name}.npz" for task in chosen}
     for path in paths.values():
-        _check_free(path, overwrite)
+        check_free(path, overwrite)
     with telling() as tell:
         for task, path in paths.items():
             policy, digest = experts.load(task, file)
@@ -63,11 +60,6 @@ def demos_sample(
                 f"{found.returns.std():.2f}, written to {path}"
             )
             say(_next(task, path, found))
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
 
 
 def _next(task: Task, path: Path, found: Demonstrations) -> str:
@@ -92,7 +84,7 @@ def _next(task: Task, path: Path, found: Demonstrations) -> str:
 @click.option(
     "--keep-every", type=POSITIVE, help="Report how many pairs remain if every k-th is kept.  [default: the task's]"
 )
-@OVERWRITE
+@overwrite_option
 def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: int | None, overwrite: bool) -> None:
     """Convert demonstrations of another program to a demonstrations file, and print what the file holds.
 
@@ -108,7 +100,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 
     task = one_task(tasks)
     path = out or Path("demos") / f"{task.name}_imported.npz"
-    _check_free(path, overwrite)
+    check_free(path, overwrite)
     facts = formats.facts_of(task)
     imported = formats.read(source, facts)
     imported.demonstrations.write(path)
@@ -123,7 +115,7 @@ def demos_import(tasks: list[Task], source: str, out: Path | None, keep_every: i
 @click.argument("file", type=FILE)
 @click.option("--format", "format", type=click.Choice(("npz", "minari", "hdf5")), required=True, help="Format.")
 @click.option("--out", required=True, help="File. For Minari an id such as gail/hopper-v0, or a path ./NAME-v0.")
-@OVERWRITE
+@overwrite_option
 def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
     """Write a demonstrations file for other programs.
 
@@ -134,7 +126,7 @@ def demos_export(file: Path, format: str, out: str, overwrite: bool) -> None:
     from gailbench import demonstrations, formats
 
     if format != "minari":
-        _check_free(Path(out), overwrite)
+        check_free(Path(out), overwrite)
     with telling() as tell:
         tell(f"written to {formats.export(demonstrations.read(file), out, format)}")
 

@@ -202,6 +202,19 @@ def setting_option(help: str) -> Callable[[Any], Any]:
     return click.option("--set", "settings", type=Setting(), multiple=True, help=help, show_default=False)
 
 
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Check that a command may write a file.
+
+    Raises:
+        GailbenchError: The file exists, and --overwrite is not given.
+    """
+    if path.exists() and not overwrite:
+        raise GailbenchError(f"{path} exists already; give another --out, or --overwrite")
+
+
 def cores() -> int:
     """Return the number of cores that this process may use. A batch system may limit it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

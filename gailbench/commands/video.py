@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, one_task
+from gailbench.commands.options import FILE, FOLDER, POSITIVE, SEED, TASK_LIST, check_free, one_task, overwrite_option
 from gailbench.commands.printing import stderr
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.tasks import Task
@@ -31,7 +31,7 @@ SHIPPED = Path("")
 @click.option("--episodes", type=POSITIVE, default=1, help="Number of episodes.")
 @click.option("--seed", type=SEED, default=0, help="Seed of initial states and actions.")
 @click.option("--deterministic", is_flag=True, help="Take the most probable actions instead of samples.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@overwrite_option
 @click.pass_obj
 def video(
     opengl: str | None,
@@ -65,8 +65,7 @@ def video(
         raise click.UsageError("RUN and --expert both name a policy; give one of them")
     if out.suffix not in FORMATS:
         raise click.UsageError(f"--out {out} must end in {' or '.join(FORMATS)}")
-    if out.exists() and not overwrite:
-        raise GailbenchError(f"{out} exists already; give another --out, or --overwrite")
+    check_free(out, overwrite)
     check_format(out)
     if run is None:
         if asked is None:

@@ -107,12 +107,18 @@ def check_trained_on(task: Task, path: Path, card: Mapping[str, Any]) -> None:
     Raises:
         GailbenchError: The environment, the horizon or the environment's keyword arguments have changed since.
     """
-    for name, value in problem(task).items():
-        if (then := card.get(name, value)) != value:
-            raise GailbenchError(
-                f"{path} was trained on '{task.name}' with {name} {then}, which is now {value}; give the changed task "
-                "another name, or train its expert anew ('gailbench expert train --overwrite')"
-            )
+    if changes := changes_since(task, card):
+        name, (then, now) = next(iter(changes.items()))
+        raise GailbenchError(
+            f"{path} was trained on '{task.name}' with {name} {then}, which is now {now}; give the changed task "
+            "another name, or train its expert anew ('gailbench expert train --overwrite')"
+        )
+
+
+def changes_since(task: Task, card: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what has changed in a task since its expert was trained, by name: then and now."""
+    now = problem(task)
+    return {name: (card[name], value) for name, value in now.items() if card.get(name, value) != value}
 
 
 def problem(task: Task) -> dict[str, Any]:
@@ -129,11 +135,10 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
     """
     from gailbench.policy import read_policy  # imports torch, which takes a second
 
+    named = path is not None
     if path is None:
         check_exists(task, results)
         path = default_path(task, results)
-        if (known := card_of(task, results)) is not None:
-            check_trained_on(task, path, known)
     policy = read_policy(path)
     digest = sha256_of(path)
     card_path = path.with_suffix(".json")
@@ -145,6 +150,8 @@ def load(task: Task, path: Path | None = None, results: Path = Path("results")) 
             raise GailbenchError(
                 f"{path} does not match the SHA-256 in {card_path.name}: one of the two was changed or damaged"
             )
+        if not named:
+            check_trained_on(task, path, content)
     check_dimensions(task, path, policy.observation_dim, policy.action_dim, policy.discrete)
     return policy, digest
 

@@ -11,7 +11,7 @@ from typing import Any
 from gailbench.algorithms import LOOP_COLUMNS
 from gailbench.algorithms.loop import RewardLearner
 from gailbench.algorithms.reward import TrueReward
-from gailbench.experts import load, problem, read_card
+from gailbench.experts import changes_since, load, problem, read_card
 from gailbench.experts.recipes import HELD, Recipe
 from gailbench.paper.tables import published_baselines
 from gailbench.plumbing.errors import GailbenchError
@@ -154,8 +154,7 @@ def _finished(task: Task, recipe: Recipe, files: ExpertFiles) -> dict[str, Any] 
     card = read_card(files.card)
     settings = dict(card.get("settings", {}))
     planned, level = settings.pop("iterations", 0), settings.pop("level", None)
-    trained_on = {name: card.get(name, value) for name, value in problem(task).items()}
-    if card["task"] != task.name or trained_on != problem(task) or settings != recipe.course():
+    if card["task"] != task.name or changes_since(task, card) or settings != recipe.course():
         raise GailbenchError(f"{files.policy} is the expert of another task, seed or recipe; {anew}")
     done = int(card.get("iterations_trained") or planned)
     if recipe.iterations == done or (level is not None and level == recipe.level):

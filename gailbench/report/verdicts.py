@@ -118,6 +118,18 @@ def compare_runs(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> Compa
     return compare(difference, [Uncertainty(mine.variance * (1 + len(ours)), mine.degrees)])
 
 
+def compare_one_run(difference: float, run: NDArray[np.float64], paper: Sequence[Uncertainty]) -> Comparison:
+    """Compare a single run of ours with the paper's. The variance between our runs is unknown, and not in the interval.
+
+    Args:
+        difference: Our normalized mean minus the paper's.
+        run: Returns of our run, (N,), divided by our expert - random.
+        paper: What is uncertain about the paper's mean.
+    """
+    ours = of_trajectories(variance(run), len(run)) if len(run) > 1 else []
+    return compare(difference, [*ours, *paper])
+
+
 def confirmed(ours: NDArray[np.float64], paper: NDArray[np.float64]) -> bool:
     """Return whether an exact test of the same runs confirms a difference. If some runs fail, means of runs are far
     from normal, and Welch's test errs in up to 6 %. Return True if the paper has one run, since there is no such test
@@ -184,15 +196,13 @@ def _cell(
         found = compare_runs(scores, theirs)
         notes += [SPREAD_OF_OURS] if len(theirs) == 1 else []
     else:
-        (run,) = runs
-        parts = of_trajectories(variance(run), len(run)) if len(run) > 1 else []
         if len(theirs) > 1:
-            parts.append(of_runs(theirs))
+            uncertain = [of_runs(theirs)]
         else:
             (episodes,), (std,) = paper["episodes"], paper["std"] / paper_span
-            parts += of_trajectories(std**2, episodes)
+            uncertain = of_trajectories(std**2, episodes)
             notes.append(SINGLE_RUN)
-        found = compare(float(scores.mean() - theirs.mean()), parts)
+        found = compare_one_run(float(scores.mean() - theirs.mean()), runs[0], uncertain)
     numbers = tuple(_rounded(value) for value in (found.difference, found.low, found.high, found.p))
     if len(runs) < len(theirs):
         said = f"{len(runs)} of the paper's {len(theirs)} training runs"

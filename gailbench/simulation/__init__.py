@@ -1,6 +1,6 @@
 """Many copies of one environment, stepped in parallel.
 
-A `Simulator` steps a physics, which `make_physics` returns: MuJoCo through the official Python bindings, NumPy
+`simulator_of` returns the `Simulator` of a task. Its physics is MuJoCo through the official Python bindings, NumPy
 arithmetic, or any Gymnasium environment.
 
 Legend: N environments, n active environments, K episodes, O and A the dimensions of observations and actions. An
@@ -148,10 +148,19 @@ def are_first(lengths: NDArray[np.int64], pairs: float) -> NDArray[np.bool_]:
     return np.cumsum(lengths) - lengths < pairs
 
 
+def simulator_of(task: Task, num_envs: int, generator: np.random.Generator) -> Simulator:
+    """Return a simulator of copies of a task's environment. `generator` draws initial states.
+
+    Raises:
+        GailbenchError: Gymnasium knows no such environment, or its spaces are not vectors.
+    """
+    return Simulator(make_physics(task.environment, task.horizon, num_envs, task.kwargs), task.horizon, generator)
+
+
 def estimate_steps_per_second(task: Task, seconds: float = 0.1) -> float:
     """Return a quick estimate of the simulation speed on this machine, with random actions and one thread."""
     generator = np.random.default_rng(0)
-    simulator = Simulator(make_physics(task.environment, task.horizon, 25, task.kwargs), task.horizon, generator)
+    simulator = simulator_of(task, 25, generator)
     simulator.restart()
     steps, started = 0, time.process_time()
     while (elapsed := time.process_time() - started) < seconds:
@@ -167,7 +176,7 @@ def check_steps(task: Task, steps: int = 100) -> None:
         GailbenchError: The environment fails, or gives an observation or a reward that is not a finite number.
     """
     generator = np.random.default_rng(0)
-    simulator = Simulator(make_physics(task.environment, task.horizon, 2, task.kwargs), task.horizon, generator)
+    simulator = simulator_of(task, 2, generator)
     simulator.restart()
     _check_finite(task, "observation", simulator.observations)
     for _ in range(steps):

@@ -6,10 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +20,8 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import Algorithm, Assignment, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.plumbing.typed import Positive
 from gailbench.policy import Policy
 from gailbench.runs.execute import make_learner
-from gailbench.runs.settings import parse
 from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
 
@@ -94,17 +92,6 @@ def test_the_registry_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the types that a package may use, and of one that it may not."""
-
-    either: int | float = 1
-    pair: tuple[int, str] = (1, "a")
-    described: Annotated[int, "of a package"] = 1
-    choice: Positive | Literal["auto"] | None = None
-    listed: list[int] = field(default_factory=list)
-
-
 class NoDataclass:
     size = 1
 
@@ -121,39 +108,6 @@ class Unresolved:
 
 def own(settings: str) -> Algorithm:
     return Algorithm("own", "OWN", "somewhere:make", settings)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("either", "2", 2),
-        ("either", "2.5", 2.5),
-        ("pair", "2,'b'", (2, "b")),
-        ("described", "2", 2),
-        ("choice", "auto", "auto"),
-        ("choice", "2", 2.0),
-        ("choice", "None", None),
-    ],
-)
-def test_a_packages_setting_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
-    parsed = parse(own(f"{__name__}:Settings"), f"own.{name}", text)
-    assert parsed == value
-    assert type(parsed) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("either", "fast", "it must be an integer or a finite number"),
-        ("pair", "2,3", "own.pair is 3; it must be a word"),
-        ("pair", "2", "own.pair is 2; it must be 2 values: an integer, a word"),
-        ("choice", "-1", "own.choice is -1; it must be above 0 or auto"),
-        ("listed", "[1]", "own.listed cannot be set: its type is list; it must be a number"),
-    ],
-)
-def test_a_packages_setting_of_a_wrong_type_is_named(name: str, text: str, said: str) -> None:
-    with pytest.raises(GailbenchError, match=said):
-        parse(own(f"{__name__}:Settings"), f"own.{name}", text)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gailbench.report.verdicts import VERDICTS, Verdict, compare, judge, of_trajectories, variance, verdict_of
+from gailbench.report.verdicts import VERDICTS, Verdict, compare_one_run, judge, of_trajectories, variance, verdict_of
 
 TRIALS = 2000
 EPISODES = (50, 53)  # of a run of ours and of the paper's
@@ -59,12 +59,12 @@ class Scenario:
 
 def of_one_run_each(ours: NDArray[np.float64], paper: NDArray[np.float64], generator: np.random.Generator) -> Verdict:
     """Return the verdict on one run of each side, which is known by its episodes."""
-    sides = [
+    mine, theirs = (
         generator.normal(float(run[0]), STD_OF_EPISODES, episodes)
         for run, episodes in zip((ours, paper), EPISODES, strict=True)
-    ]
-    parts = [part for returns in sides for part in of_trajectories(variance(returns), len(returns))]
-    found = compare(float(sides[0].mean() - sides[1].mean()), parts)
+    )
+    uncertain = of_trajectories(variance(theirs), len(theirs))
+    found = compare_one_run(float(mine.mean() - theirs.mean()), mine, uncertain)
     return judge(found.low, found.high)
 
 

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from cli_helpers import call
 
-from gailbench.algorithms import BC, FEM, GAIL
+from gailbench.algorithms import BC, FEM, GAIL, Algorithm
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.typed import Positive
 from gailbench.runs import settings
 from gailbench.runs.grid import Request, plan
 from gailbench.runs.spec import make_spec
 from gailbench.tasks import TASKS
 
 CARTPOLE = TASKS["cartpole"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the types that a package may use, and of one that it may not."""
+
+    either: int | float = 1
+    pair: tuple[int, str] = (1, "a")
+    described: Annotated[int, "of a package"] = 1
+    choice: Positive | Literal["auto"] | None = None
+    listed: list[int] = field(default_factory=list)
+
+
+OWN = Algorithm("own", "OWN", "somewhere:make", f"{__name__}:Settings")
+
+
+def owner(name: str) -> Algorithm:
+    return OWN if name.startswith("own.") else GAIL
 
 
 @pytest.mark.parametrize(
@@ -27,10 +48,17 @@ CARTPOLE = TASKS["cartpole"]
         ("gail.hidden", "[32]", (32,)),
         ("loop.activation", "leaky_relu", "leaky_relu"),
         ("loop.policy_region.limit", "2e-2", 0.02),
+        ("own.either", "2", 2),
+        ("own.either", "2.5", 2.5),
+        ("own.pair", "2,'b'", (2, "b")),
+        ("own.described", "2", 2),
+        ("own.choice", "auto", "auto"),
+        ("own.choice", "2", 2.0),
+        ("own.choice", "None", None),
     ],
 )
 def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
-    parsed = settings.parse(GAIL, name, text)
+    parsed = settings.parse(owner(name), name, text)
     assert parsed == value
     assert type(parsed) is type(value)
 
@@ -50,11 +78,16 @@ def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) 
         ("loop.activation", "relu", "must be tanh or leaky_relu"),
         ("loop.batch", "3", "is set by --batch"),
         ("loop.gamma", "__import__('os').getcwd()", "must be a finite number"),
+        ("own.either", "fast", "it must be an integer or a finite number"),
+        ("own.pair", "2,3", "own.pair is 3; it must be a word"),
+        ("own.pair", "2", "own.pair is 2; it must be 2 values: an integer, a word"),
+        ("own.choice", "-1", "own.choice is -1; it must be above 0 or auto"),
+        ("own.listed", "[1]", "own.listed cannot be set: its type is list; it must be a number"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, text: str, said: str) -> None:
     with pytest.raises(GailbenchError) as caught:
-        settings.parse(GAIL, name, text)
+        settings.parse(owner(name), name, text)
     assert said in str(caught.value)
 
 
