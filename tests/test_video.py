@@ -112,8 +112,8 @@ def test_mujocos_frames_show_the_robot_wherever_it_goes(
     env = rendering.make_rendering(task_from_file(task_file), None)
     env.reset(seed=0)
     for place in (0.0, 30.0):
-        env.data.qpos[0] = place
-        mujoco.mj_forward(env.model, env.data)
+        env.unwrapped.data.qpos[0] = place
+        mujoco.mj_forward(env.unwrapped.model, env.unwrapped.data)
         red, green, _ = np.moveaxis(rendering.image(env, "Hopper-v5").astype(int), 2, 0)
         assert (red > green + 30).sum() > 1_000  # the robot is the only thing that is brown
     env.close()
