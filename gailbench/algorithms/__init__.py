@@ -120,8 +120,8 @@ BC = Algorithm(
     "gailbench.algorithms.bc:BcSettings",
     iteration="gradient step",
 )
-FEM = Algorithm("fem", "FEM", "gailbench.algorithms.fem:make")
-GTAL = Algorithm("gtal", "GTAL", "gailbench.algorithms.gtal:make")
+FEM = Algorithm("fem", "FEM", "gailbench.algorithms.fem:make", "gailbench.algorithms.features:LinearSettings")
+GTAL = Algorithm("gtal", "GTAL", "gailbench.algorithms.gtal:make", "gailbench.algorithms.features:LinearSettings")
 GAIL = Algorithm(
     "gail",
     "GAIL",

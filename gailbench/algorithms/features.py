@@ -7,6 +7,8 @@ standard deviation for standardizing are those of the expert's pairs, and do not
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,17 @@ from gailbench.sampling import Batch
 from gailbench.tasks import RewardSign
 
 SQUARE_SCALE = 0.01
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """Settings of FEM and of GTAL; the defaults are the paper's.
+
+    Attributes:
+        shifted: Whether rewards are shifted to the task's sign (see `RunningShift`).
+    """
+
+    shifted: bool = True
 
 
 class LinearFeatures:
@@ -54,16 +67,22 @@ class LinearFeatures:
 class RunningShift:
     """Shifts rewards so that none is negative (for the positive sign) or none is positive (for the negative sign).
 
+    Args:
+        reward_sign: Sign of the rewards after shifting.
+        shifted: False leaves rewards as they are.
+
     Attributes:
         extreme: The lowest (or highest) reward so far, starting at 0. It is subtracted from rewards.
     """
 
-    def __init__(self, reward_sign: RewardSign) -> None:
-        self._positive = reward_sign == "positive"
+    def __init__(self, reward_sign: RewardSign, shifted: bool = True) -> None:
+        self._positive, self._shifted = reward_sign == "positive", shifted
         self.extreme = 0.0
 
     def __call__(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """Update the extreme with these rewards, then shift them."""
+        if not self._shifted:
+            return rewards
         if self._positive:
             self.extreme = min(self.extreme, float(rewards.min()))
         else:

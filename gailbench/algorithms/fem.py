@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.algorithms import Assignment
-from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.features import LinearFeatures, LinearSettings, RunningShift
 from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.state import State
@@ -28,14 +28,21 @@ class Fem:
         expert: The demonstrated pairs.
         reward_sign: Sign of the rewards after shifting.
         generator: Draws the first weights, a random direction.
+        settings: Whether rewards are shifted.
 
     Attributes:
         weight: w, (D,), of norm at most 1.
     """
 
-    def __init__(self, expert: Pairs, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        expert: Pairs,
+        reward_sign: RewardSign,
+        generator: np.random.Generator,
+        settings: LinearSettings | None = None,
+    ) -> None:
         self.features = LinearFeatures(expert)
-        self._shift = RunningShift(reward_sign)
+        self._shift = RunningShift(reward_sign, (settings or LinearSettings()).shifted)
         direction = generator.standard_normal((self.features.dim,))
         self.weight = unit_ball(direction)
 
@@ -66,5 +73,5 @@ def unit_ball(difference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def make(assignment: Assignment) -> RewardLearner:
     """Return the learner of FEM."""
-    reward = Fem(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
+    reward = Fem(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"), assignment.settings)
     return imitate(assignment, reward)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.algorithms import Assignment
-from gailbench.algorithms.features import LinearFeatures, RunningShift
+from gailbench.algorithms.features import LinearFeatures, LinearSettings, RunningShift
 from gailbench.algorithms.loop import RewardLearner, imitate
 from gailbench.demonstrations import Pairs
 from gailbench.plumbing.state import State
@@ -27,14 +27,21 @@ class Gtal:
         expert: The demonstrated pairs.
         reward_sign: Sign of the rewards after shifting.
         generator: Draws the first choice.
+        settings: Whether rewards are shifted.
 
     Attributes:
         choice: Index in (phi, -phi), below 2 D.
     """
 
-    def __init__(self, expert: Pairs, reward_sign: RewardSign, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        expert: Pairs,
+        reward_sign: RewardSign,
+        generator: np.random.Generator,
+        settings: LinearSettings | None = None,
+    ) -> None:
         self.features = LinearFeatures(expert)
-        self._shift = RunningShift(reward_sign)
+        self._shift = RunningShift(reward_sign, (settings or LinearSettings()).shifted)
         self.choice = int(generator.integers(2 * self.features.dim))
 
     def reward(self, batch: Batch) -> NDArray[np.float64]:
@@ -65,5 +72,5 @@ def worst(shortfall: NDArray[np.float64]) -> int:
 
 def make(assignment: Assignment) -> RewardLearner:
     """Return the learner of GTAL."""
-    reward = Gtal(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"))
+    reward = Gtal(assignment.expert, assignment.task.reward_sign, assignment.stream("reward"), assignment.settings)
     return imitate(assignment, reward)

@@ -43,7 +43,9 @@ CountOrZero = Annotated[int, Range(0)]
 
 
 def from_text(text: str) -> Any:
-    """Return the value of a text that is a Python literal, or the text itself. No code is evaluated."""
+    """Return the value of a text: a Python literal, true, false, or the text itself. No code is evaluated."""
+    if text in ("true", "false"):  # as in TOML files and messages
+        return text == "true"
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -77,6 +77,13 @@ def test_negative_shift_subtracts_the_greatest_reward_so_far_if_above_0() -> Non
     assert_array_equal(shift(np.array([1.0, 0.0])), [-2, -3])
 
 
+def test_without_the_shift_rewards_stay_as_they_are() -> None:
+    shift = RunningShift("positive", shifted=False)
+    assert_array_equal(shift(np.array([-3.0, 2.0])), [-3, 2])
+    assert_array_equal(shift(np.array([-1.0, 0.0])), [-1, 0])
+    assert shift.extreme == 0
+
+
 def test_shifted_rewards_never_cross_0() -> None:
     generator = np.random.default_rng(0)
     positive, negative = RunningShift("positive"), RunningShift("negative")

@@ -22,6 +22,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gailbench import demonstrations, experts
 from gailbench.algorithms import registry
+from gailbench.algorithms.features import RunningShift
 from gailbench.demonstrations import Demonstrations
 from gailbench.networks import flatten
 from gailbench.policy import Policy
@@ -180,7 +181,7 @@ def test_airls_reward_is_log_d_minus_log_one_minus_d_but_for_its_shift(airl: tup
     reward, batch = airl
     shifted = batch.rows(reward.reward(batch))
     assert shifted.min() >= 0  # a task whose episodes end early on failure
-    reward._settings = replace(reward._settings, shifted=False)
+    reward._shift = RunningShift("positive", shifted=False)
     own = batch.rows(reward.reward(batch))
     assert own.min() < 0
     assert_allclose(shifted, own - own.min(), atol=1e-9)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pytest
 from cli_helpers import call
 
-from gailbench.algorithms import BC, FEM, GAIL, Algorithm
+from gailbench.algorithms import BC, CONSTANT, FEM, GAIL, Algorithm
 from gailbench.algorithms.loop import LoopSettings
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.typed import Positive
@@ -36,7 +36,7 @@ OWN = Algorithm("own", "OWN", "somewhere:make", f"{__name__}:Settings")
 
 
 def owner(name: str) -> Algorithm:
-    return OWN if name.startswith("own.") else GAIL
+    return {"own": OWN, "fem": FEM}.get(name.partition(".")[0], GAIL)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def owner(name: str) -> Algorithm:
         ("own.choice", "auto", "auto"),
         ("own.choice", "2", 2.0),
         ("own.choice", "None", None),
+        ("fem.shifted", "false", False),
+        ("fem.shifted", "True", True),
     ],
 )
 def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
@@ -82,6 +84,7 @@ def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) 
         ("own.pair", "2,3", "own.pair is 3; it must be a word"),
         ("own.pair", "2", "own.pair is 2; it must be 2 values: an integer, a word"),
         ("own.choice", "-1", "own.choice is -1; it must be above 0 or auto"),
+        ("fem.shifted", "0", "fem.shifted is 0; it must be true or false"),
         ("own.listed", "[1]", "own.listed cannot be set: its type is list; it must be a number"),
     ],
 )
@@ -98,9 +101,9 @@ def test_changes_are_made_where_they_belong() -> None:
     assert (loop.gamma, loop.value_region.limit) == (0.995, 0.01)
 
 
-def test_behavioral_cloning_has_no_loop_and_fem_no_settings_of_its_own() -> None:
+def test_behavioral_cloning_has_no_loop_and_the_control_no_settings_of_its_own() -> None:
     assert {name.partition(".")[0] for name in settings.describe(BC)} == {"bc"}
-    assert {name.partition(".")[0] for name in settings.describe(FEM)} == {"loop"}
+    assert {name.partition(".")[0] for name in settings.describe(CONSTANT)} == {"loop"}
 
 
 def test_the_name_of_a_runs_settings_says_what_differs(tmp_path: Path) -> None:
@@ -147,9 +150,11 @@ def test_a_value_in_a_folders_name_is_one_part_of_it(value: object, name: str) -
     assert spec.folder(Path("results")).parents[1].name == f"settings=own.text-{name}"
 
 
-def test_a_setting_changes_the_run(tmp_path: Path) -> None:
-    common = ("run", "--task", "cartpole", "--sizes", 1, "--algorithms", "gail", "--iterations", 2, "--batch", 200)
-    for given in ((), ("--set", "gail.learning_rate=0.5")):
+@pytest.mark.parametrize("setting", ["gail.learning_rate=0.5", "fem.shifted=false", "gtal.shifted=false"])
+def test_a_setting_changes_the_run(setting: str, tmp_path: Path) -> None:
+    algorithm = setting.partition(".")[0]
+    common = ("run", "--task", "cartpole", "--sizes", 1, "--algorithms", algorithm, "--iterations", 2, "--batch", 200)
+    for given in ((), ("--set", setting)):
         assert call(*common, *given, "--results", tmp_path, "--jobs", 1).code == 0
     curves = [path.read_text() for path in tmp_path.rglob("curve.csv")]
     assert len(set(curves)) == 2

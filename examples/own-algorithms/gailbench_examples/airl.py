@@ -73,9 +73,9 @@ class Airl:
         following, ended = demonstrations.next_observations[rows], demonstrations.ends[rows]
         self._expert = Transitions(pairs.observations, pairs.actions, following, ended)
         self._gamma, self._discrete = assignment.loop.gamma, pairs.discrete
-        self._settings: AirlSettings = assignment.settings
-        self._shift = RunningShift(assignment.task.reward_sign)
-        generator, hidden, width = assignment.stream("reward"), self._settings.hidden, pairs.observations.shape[1]
+        settings: AirlSettings = assignment.settings
+        self._shift = RunningShift(assignment.task.reward_sign, settings.shifted)
+        generator, hidden, width = assignment.stream("reward"), settings.hidden, pairs.observations.shape[1]
         # As in gailbench's GAIL: a discrete action chooses among the outputs, another is an input.
         inputs, outputs = (width, pairs.num_actions) if pairs.discrete else (width + pairs.num_actions, 1)
         self._g = MLP((inputs, *hidden, outputs), "tanh", generator)
@@ -83,7 +83,7 @@ class Airl:
         self._standardizer = Standardizer(width)
         self._standardizer.update(pairs.observations)
         self._parameters = [*self._g.parameters(), *self._h.parameters()]
-        self._adam = Adam(self._parameters, self._settings.learning_rate)
+        self._adam = Adam(self._parameters, settings.learning_rate)
 
     def f(self, of: Transitions) -> Tensor:
         """f(s, a, s'), (B,)."""
@@ -103,7 +103,7 @@ class Airl:
     def reward(self, batch: Batch) -> NDArray[np.float64]:
         """Rewards (T, N): f - log pi of the policy that sampled the batch, shifted."""
         logits = (self.f(transitions_of(batch)).numpy() - batch.rows(batch.log_probabilities)).astype(np.float64)
-        return batch.grid(self._shift(logits) if self._settings.shifted else logits)
+        return batch.grid(self._shift(logits))
 
     def fit(self, batch: Batch) -> dict[str, float]:
         """One Adam step on the batch and all of the expert's transitions.
