@@ -23,10 +23,11 @@ import pandas as pd
 from gailbench.paper import FIGURE_1A, FIGURE_1B
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.files import read_regular, sha256, write_atomic
+from gailbench.report.add import add_results
 from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
-from gailbench.report.load import CELL, add_results, load_results
+from gailbench.report.load import CELL, load_results
 from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, own_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS

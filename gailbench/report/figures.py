@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gailbench.algorithms import registry
 from gailbench.paper.tables import published_runs
 from gailbench.report.across_seeds import AcrossSeeds
-from gailbench.report.load import DIAGNOSTICS
+from gailbench.report.curves import DIAGNOSTICS, rows_per_point, thinned
 from gailbench.report.styles import Styles, styles_of
 from gailbench.report.table import UNPUBLISHED, heading, short_method
 from gailbench.report.table import method as heading_of
@@ -50,7 +50,6 @@ LETTERS_PER_INCH = 13.5  # in 9 points
 FAR_BELOW = 5  # an axis is logarithmic if returns are below random by more than this multiple of (expert - random)
 LONGEST_UNDER_COLUMN = 16  # letters of a method's name under a column; longer names are in a legend
 LONGEST_IN_PANEL = 14  # letters of a label in a legend that takes the place of a panel
-POINTS = 60  # points of a learning curve; a panel has fewer pixels than a run has iterations
 _SCORE_CAPTION = (
     "Solid: ours, with a bar from the lowest to the highest seed. Hollow: the paper's. Gray lines: random (0) and "
     "expert (1); below 0 the axis is logarithmic."
@@ -344,8 +343,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (task, curve) in zip(panels, curves.items(), strict=False):
         _levels(axes, task, baselines)
-        bins = np.arange(len(curve)) // max(1, math.ceil(len(curve) / POINTS))
-        averaged = curve.groupby(bins).mean()
+        averaged = thinned(curve)
         axes.plot(averaged["steps"] / 1e6, averaged["return_mean"], color=EXPERT_COLOR, linewidth=1.2)
         axes.set_title(task)
         axes.xaxis.set_major_locator(MaxNLocator(3))
@@ -528,9 +526,9 @@ def _over_seeds(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
     found: dict[tuple[str, int], pd.DataFrame] = {}
     for (method, size), of_cell in curves.groupby(["method", "trajectories"]):
         longest = int(of_cell.groupby("run").size().max())
-        bins = of_cell.groupby("run").cumcount() // max(1, math.ceil(longest / POINTS))
-        binned = of_cell.groupby(["run", bins.rename("bin")])[["steps", *quantities]].mean()
-        groups = binned.groupby(level="bin")
+        point = of_cell.groupby("run").cumcount() // rows_per_point(longest)
+        averaged = of_cell.groupby(["run", point.rename("point")])[["steps", *quantities]].mean()
+        groups = averaged.groupby(level="point")
         mean, low, high = groups.mean(), groups.quantile(0.25), groups.quantile(0.75)
         low["return_mean"], high["return_mean"] = groups["return_mean"].min(), groups["return_mean"].max()
         sides = {"mean": mean, "low": low, "high": high}

@@ -18,11 +18,11 @@ from gailbench.report.text import (
     NOTHING,
     Block,
     blocks,
+    estimates,
     mean_and_std,
     score,
     seeds,
     symbol,
-    with_interval,
 )
 
 BEGIN = "<!-- results: written by 'gailbench report', not by hand -->"
@@ -178,13 +178,9 @@ def _across_seeds(findings: Findings) -> list[str]:
 
 
 def _estimates(frame: pd.DataFrame) -> str:
-    methods = list(frame["method"].drop_duplicates())
-    rows = []
-    for rank, of_rank in frame.groupby("rank", sort=False):
-        cells = {row["method"]: with_interval(row["value"], row["low"], row["high"]) for _, row in of_rank.iterrows()}
-        tasks = of_rank["tasks"].iloc[0]
-        rows.append([str(rank), *(cells.get(name, NOTHING) for name in methods), tasks])
-    return _markdown(["Size", *map(escape, methods), "Tasks"], rows)
+    table = estimates(frame)
+    rows = [[row.rank, *row.cells, row.tasks] for row in table.rows]
+    return _markdown(["Size", *map(escape, table.methods), "Tasks"], rows)
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,16 +17,17 @@ from gailbench.algorithms import CONSTANT
 from gailbench.paper.tables import published_baselines, published_runs
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
+from gailbench.report.add import ADDED
 from gailbench.report.controls import CONTROLS
+from gailbench.report.curves import DIAGNOSTICS, thinned
 from gailbench.report.data import plain, records
 from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings, command, has_curve, runs_of
-from gailbench.report.load import ADDED, CELL, DIAGNOSTICS
+from gailbench.report.load import CELL
 from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import TASKS
 
-POINTS = 60  # points of a learning curve; a panel is a few hundred pixels wide
 SCRIPTS = ("chart.js", "details.js", "table.js")  # each uses those before it
 QUANTITIES = ("return_mean", *DIAGNOSTICS)
 REASON = "settings, demonstrations or a task that are not the paper's"
@@ -72,8 +72,8 @@ def page(findings: Findings) -> str:
         symbols=text.SYMBOLS,
         single_symbols=text.SINGLE_SYMBOLS,
         margin=MARGIN,
-        iqm=_estimates(findings.across.iqm),
-        improvement=_estimates(findings.across.improvement),
+        iqm=text.estimates(findings.across.iqm),
+        improvement=text.estimates(findings.across.improvement),
         controls=_controls(findings),
         uncontrolled=list(findings.controls.loc[findings.controls["mean"].isna(), "task"].drop_duplicates()),
         aside=len(findings.others) > 0 or not set(tasks) <= set(TASKS),
@@ -137,23 +137,6 @@ def _cell(cell: pd.Series) -> dict[str, Any]:
         "paper_score": text.score(cell["paper_normalized_mean"]),
         "paper": text.mean_and_std(cell["paper_mean"], cell["paper_std"]),
     }
-
-
-def _estimates(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a table of estimates: methods, and per rank its cells, tasks and notes."""
-    methods = list(frame["method"].drop_duplicates())
-    rows = []
-    for rank, of_rank in frame.groupby("rank", sort=False):
-        cells = {row["method"]: text.with_interval(row["value"], row["low"], row["high"]) for row in _rows(of_rank)}
-        rows.append(
-            {
-                "rank": rank,
-                "cells": [cells.get(method, text.NOTHING) for method in methods],
-                "tasks": of_rank["tasks"].iloc[0],
-                "notes": "; ".join(note for note in of_rank["note"].drop_duplicates() if note),
-            }
-        )
-    return {"methods": methods, "rows": rows}
 
 
 def _controls(findings: Findings) -> list[dict[str, Any]]:
@@ -254,18 +237,9 @@ def _data(findings: Findings) -> dict[str, Any]:
 def _curve(curve: pd.DataFrame) -> dict[str, list[float | None]]:
     """Return a learning curve as averages of consecutive iterations, steps in millions."""
     columns = [name for name in QUANTITIES if name in curve and curve[name].notna().any()]
-    values = curve[["steps", *columns]].to_numpy(dtype=np.float64)
-    size = max(1, math.ceil(len(values) / POINTS))
-    averaged = np.array([_mean(values[start : start + size]) for start in range(0, len(values), size)])
-    averaged[:, 0] /= 1e6
-    return {name: [_short(v, 4) for v in averaged[:, i]] for i, name in enumerate(["steps", *columns])}
-
-
-def _mean(rows: np.ndarray) -> np.ndarray:
-    """Return column means without missing values; NaN for columns in which all values are missing."""
-    known = ~np.isnan(rows)
-    counts = known.sum(axis=0)
-    return np.where(counts > 0, np.where(known, rows, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    drawn = thinned(curve[["steps", *columns]])
+    drawn["steps"] /= 1e6
+    return {str(name): [_short(value, 4) for value in values] for name, values in drawn.items()}
 
 
 def _short(value: float, digits: int = 6) -> float | None:

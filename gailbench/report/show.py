@@ -13,6 +13,7 @@ import pandas as pd
 
 from gailbench.algorithms import CONSTANT, registry
 from gailbench.plumbing.errors import GailbenchError, one_line
+from gailbench.report.curves import read_curve
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, content_of, read_run
 from gailbench.report.table import measured_baselines, method, normalize, own_baselines, paper_cell
@@ -48,7 +49,8 @@ def describe(folder: Path) -> Description:
             f"{folder} is not a run: there is no spec.json in it; runs are RESULTS/runs/task=.../.../seed=..."
         )
     try:
-        spec, returns, curve = read_run(folder)
+        spec, returns = read_run(folder)
+        curve = read_curve(folder)
         details = json.loads(content_of(files.spec))
         versions = _json(files.versions, str)
         timing = _json(files.timing, float)

@@ -55,6 +55,36 @@ def _block(table: pd.DataFrame) -> Block:
     return Block(methods, rows)
 
 
+@dataclass(frozen=True)
+class EstimatesRow:
+    """A row of estimates: a rank of sizes, a cell under each method, the tasks, and what does not hold for all."""
+
+    rank: str
+    cells: list[str]
+    tasks: str
+    notes: str
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A table of estimates across seeds, with one column per method."""
+
+    methods: list[str]
+    rows: list[EstimatesRow]
+
+
+def estimates(frame: pd.DataFrame) -> Estimates:
+    """Lay out the estimates of `AcrossSeeds.iqm` or `.improvement`."""
+    methods = list(frame["method"].drop_duplicates())
+    rows = []
+    for rank, of_rank in frame.groupby("rank", sort=False):
+        cells = {row["method"]: with_interval(row["value"], row["low"], row["high"]) for _, row in of_rank.iterrows()}
+        notes = "; ".join(note for note in of_rank["note"].drop_duplicates() if note)
+        in_order = [cells.get(name, NOTHING) for name in methods]
+        rows.append(EstimatesRow(str(rank), in_order, of_rank["tasks"].iloc[0], notes))
+    return Estimates(methods, rows)
+
+
 def symbol(row: pd.Series) -> str:
     """Return the sign of a cell's verdict."""
     return (SINGLE_SYMBOLS if rests_on_single_runs(row) else SYMBOLS)[row["verdict"]]

@@ -11,7 +11,8 @@ import pytest
 
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.report import findings_of, write_report
-from gailbench.report.load import add_results, load_results
+from gailbench.report.add import add_results
+from gailbench.report.load import load_results
 
 WriteRun = Callable[..., Path]
 HEADER = "task,algorithm,trajectories,seed,episode,return\n"

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from gailbench.paper import FIGURE_1A, FIGURE_1B
 from gailbench.paper.tables import published_runs
 from gailbench.report import _drawings, figures, file_name, findings_of
-from gailbench.report.load import load_curves, load_results
+from gailbench.report.curves import load_curves
+from gailbench.report.load import load_results
 from gailbench.report.styles import STYLES
 from gailbench.report.table import paper_table, run_scores
 from gailbench.report_formats import FIGURE_FORMATS
