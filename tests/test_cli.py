@@ -204,6 +204,18 @@ def test_expert_random_measures_the_uniform_policy(tmp_path: Path) -> None:
     assert (figures["episodes"], figures["seed"], figures["horizon"]) == (3, 0, 200)
 
 
+def test_expert_random_replaces_a_file_only_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "random.json"
+    path.write_text("mine")
+    measure = ("expert", "random", "--task", "cartpole", "--episodes", 1, "--out", path)
+    refused = call(*measure)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == f"gailbench: {path} exists already; give another --out, or --overwrite\n"
+    assert path.read_text() == "mine"
+    assert call(*measure, "--overwrite").code == 0
+    assert "cartpole" in path.read_text()
+
+
 # Demonstrations
 
 

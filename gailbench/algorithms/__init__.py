@@ -6,6 +6,7 @@ through an entry point of the group `gailbench.algorithms`. PyTorch is only impo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gailbench.training import Learner
 
 ENTRY_POINTS = "gailbench.algorithms"
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # a part of --algorithms, of a folder's name and of the names of its settings
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Algorithm:
     """One way to learn a policy.
 
     Attributes:
-        name: Unique name on the command line, in folders and in tables.
+        name: Unique name on the command line, in folders and in tables: letters, digits, "_" and "-".
         heading: Unique name in figures and at the top of a column.
         maker: "module:function". The function gets an `Assignment` and returns a `Learner`. Imported when needed.
         settings: "module:class" of its own settings, a frozen dataclass with the paper's values as defaults; None
@@ -140,7 +142,8 @@ def registry() -> dict[str, Algorithm]:
     """Return all algorithms by name: the built-in ones, then those of installed packages.
 
     Raises:
-        GailbenchError: An entry point does not lead to an `Algorithm`, or its name or heading is taken.
+        GailbenchError: An entry point does not lead to an `Algorithm`, or the algorithm's name is not one, or its name
+            or heading is taken.
     """
     found = {algorithm.name: algorithm for algorithm in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
@@ -150,6 +153,11 @@ def registry() -> dict[str, Algorithm]:
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {first_line(error)}") from error
         if not isinstance(algorithm, Algorithm):
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is not a gailbench.algorithms.Algorithm")
+        if not NAME.fullmatch(algorithm.name):
+            raise GailbenchError(
+                f"algorithm '{algorithm.name}' ({point.value}) has a name with other characters than letters, digits, "
+                "_ and -; change it in its package"
+            )
         for kind, word in (("name", algorithm.name), ("heading", algorithm.heading)):
             if is_taken(word, found.values()):
                 raise GailbenchError(

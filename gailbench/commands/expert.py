@@ -17,7 +17,9 @@ from gailbench.commands.options import (
     SECONDS,
     SEED,
     TASK_LIST,
+    check_free,
     one_task,
+    overwrite_option,
     setting_option,
 )
 from gailbench.commands.printing import count, duration, print_json, print_table, say, stderr, telling
@@ -229,16 +231,19 @@ def expert_evaluate(tasks: list[Task], file: Path | None, episodes: int, seed: i
 @click.option("--episodes", type=POSITIVE, default=200, help="Episodes.")
 @click.option("--seed", type=SEED, default=0, help="Seed.")
 @click.option("--out", type=FILE, help="Also write the figures to this JSON file.")
-def expert_random(tasks: list[Task] | None, episodes: int, seed: int, out: Path | None) -> None:
+@overwrite_option
+def expert_random(tasks: list[Task] | None, episodes: int, seed: int, out: Path | None, overwrite: bool) -> None:
     """Measure the random policy (uniform actions), the zero of the normalized score.
 
     \b
     Example: how the shipped figures were made
-      gailbench expert random --out gailbench/experts/random.json
+      gailbench expert random --out gailbench/experts/random.json --overwrite
     """
     from gailbench.experts.train import measure_random
     from gailbench.plumbing.files import write_atomic
 
+    if out is not None:
+        check_free(out, overwrite)
     figures = {task.name: measure_random(task, episodes, seed) for task in tasks or list(TASKS.values())}
     if out is not None:
         try:

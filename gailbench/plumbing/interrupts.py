@@ -11,8 +11,9 @@ from typing import Any
 STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
-class Interrupted(Exception):
-    """The work was interrupted. The same call continues it."""
+class Interrupted(BaseException):
+    """The work was interrupted. The same call continues it. Like KeyboardInterrupt it is no Exception, so that nothing
+    that handles the errors of a user's environment or algorithm takes it for one."""
 
 
 class StopSignals:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest
-from gailbench.plumbing.interrupts import Interrupted
 from gailbench.tasks import Named, Task
 
 
@@ -125,7 +124,7 @@ def running(environment: str, method: str) -> Iterator[None]:
     """
     try:
         yield
-    except (GailbenchError, Interrupted, MemoryError):
+    except (GailbenchError, MemoryError):
         raise
     except Exception as error:  # a user's environment can raise anything
         raise GailbenchError(

@@ -65,6 +65,9 @@ def test_another_packages_algorithm_is_found(points: list[Any]) -> None:
     [
         (ImportError("no module named x"), "fails: no module named x"),
         ("not one", "is not a gailbench.algorithms.Algorithm"),
+        (Algorithm("a/b", "OWN", "somewhere:make"), r"'a/b' \(own:ALGORITHM\) has a name with other characters"),
+        (Algorithm("a,b", "OWN", "somewhere:make"), "has a name with other characters than letters"),
+        (Algorithm("", "OWN", "somewhere:make"), "has a name with other characters than letters"),
         (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm: 'gail'"),
         (Algorithm("own", "GAIL", "somewhere:make"), "has a heading that is taken by another algorithm: 'GAIL'"),
         (Algorithm("own", "Gail λ = 0", "somewhere:make"), "has a heading that is taken by .*: 'Gail λ = 0'"),

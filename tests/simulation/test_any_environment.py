@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ from cli_helpers import call
 from simulators import make
 
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.interrupts import Interrupted, StopSignals, interruptible
 from gailbench.policy import Policy
 from gailbench.runs.folder import folder_of
 from gailbench.runs.grid import Request, attempt, plan
 from gailbench.sampling import evaluate, gymnasium_episodes
 from gailbench.simulation import dimensions
+from gailbench.simulation.gymnasium import make_single
 from gailbench.tasks import own_task
 
 N = 2
@@ -54,6 +58,13 @@ class Unbounded(Recorder):
 class Raises(Recorder):
     def step(self, action):
         raise ValueError("the wheel came off\nat once")
+
+
+class Told(Recorder):
+    """Its process is told to end while it is made."""
+
+    def __init__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
 
 
 class Old(Recorder):
@@ -98,6 +109,7 @@ KINDS = {
     "Switches": Switches,
     "Unbounded": Unbounded,
     "Wrapped": wrapped,
+    "Told": Told,
     **{kind.__name__: kind for kind in FAULTY},
 }
 
@@ -181,6 +193,12 @@ def test_raw_actions_reach_the_environment_unclipped():
     simulator = make("MountainCarContinuous-v0", 9, 2, np.random.default_rng(0))
     step = simulator.step(np.array([[10.0], [-20.0]]))
     assert step.rewards == pytest.approx([-10.0, -40.0])
+
+
+@pytest.mark.parametrize("maker", [dimensions, make_single])
+def test_a_signal_while_an_environment_is_made_is_no_fault_of_it(maker):
+    with StopSignals(), interruptible(), pytest.raises(Interrupted):
+        maker(own_task("GailbenchTold-v0", {"horizon": 5}))
 
 
 def test_an_environment_with_wrappers_is_measured_as_it_is_sampled():
