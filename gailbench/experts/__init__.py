@@ -56,6 +56,13 @@ def own_cards(results: Path) -> dict[str, dict[str, Any]]:
     return cards
 
 
+def own_horizons(results: Path) -> dict[str, int]:
+    """Return the horizons of a user's own tasks with experts in a results folder. Cards of earlier versions, which name
+    none, are left out."""
+    horizons = {name: card.get("horizon") for name, card in own_cards(results).items() if name not in TASKS}
+    return {name: horizon for name, horizon in horizons.items() if isinstance(horizon, int) and horizon > 0}
+
+
 @cache
 def random_returns() -> dict[str, dict[str, Any]]:
     """Return the returns of the random policy (uniform actions) by task: mean, std, episodes, seed."""

@@ -14,7 +14,6 @@ import pandas as pd
 from gailbench.plumbing.files import LARGEST_TABLE
 from gailbench.report.load import LARGEST_RETURN, Damaged, content_of
 from gailbench.runs.folder import PARTITIONS, RunFolder
-from gailbench.tasks import Task
 
 DIAGNOSTICS = (
     "discriminator_loss",
@@ -28,9 +27,13 @@ POINTS = 60  # points of a drawn curve; a panel has fewer pixels than a run has 
 _COLUMNS = ("iteration", "steps", "return_mean", *DIAGNOSTICS)
 
 
-def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+def load_expert_curves(results: Path, horizons: Mapping[str, int]) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Read the learning curves of tasks' experts, `results`/experts/TASK.csv. Curves of the trainings that an expert's
     training began with (TASK.before.csv, TASK.before.before.csv) come first; steps and iterations are counted on.
+
+    Args:
+        results: The results folder.
+        horizons: The tasks, each with its horizon.
 
     Returns:
         By task, data frames with iteration, steps, and return_mean over the task's horizon; and remarks on curves that
@@ -38,7 +41,7 @@ def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[s
         horizon.
     """
     curves, remarks = {}, []
-    for task in tasks:
+    for task, horizon in horizons.items():
         path = results / "experts" / f"{task}.csv"
         parts: list[pd.DataFrame] = []
         try:
@@ -57,7 +60,7 @@ def load_expert_curves(results: Path, tasks: Mapping[str, Task]) -> tuple[dict[s
         curve = pd.concat(parts, ignore_index=True)
         if "length_mean" in curve:
             length = curve.pop("length_mean")
-            curve["return_mean"] *= length.clip(upper=tasks[task].horizon) / length
+            curve["return_mean"] *= length.clip(upper=horizon) / length
         curves[task] = curve
     return curves, remarks
 

@@ -331,7 +331,7 @@ def strips_figure(
 
 @_style()
 def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> Figure:
-    """Draw the experts' learning curves, one panel per task, with the returns of the shipped experts.
+    """Draw the experts' learning curves, one panel per task, with their returns at the end.
 
     Args:
         curves: Data frames with steps and return_mean, by task.
@@ -354,7 +354,7 @@ def experts_figure(curves: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
     _caption(
         figure,
         "Training episodes over the task's horizon: of longer ones the return per step times the horizon. Gray: random "
-        "policy and shipped expert, which need not be its training's last.",
+        "policy and expert, which need not be its training's last.",
         axis="Environment steps (millions)",
     )
     return figure

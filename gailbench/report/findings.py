@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gailbench.algorithms import CONSTANT, registry
+from gailbench.experts import own_horizons
 from gailbench.paper import ALGORITHMS, PROPOSED
 from gailbench.paper.claims import paper_claims
 from gailbench.report.across_seeds import AcrossSeeds, across_seeds
@@ -150,7 +151,10 @@ def find(
     curves, curve_remarks = load_curves(results.runs[results.runs["algorithm"].map(has_curve).astype(bool)])
     of_run = ["run", "task", "method", "trajectories", "seed"]
     curves = curves.merge(pd.concat([scores[of_run], others[of_run]]), on="run")
-    expert_curves, expert_remarks = load_expert_curves(folder, TASKS)
+    horizons = {name: task.horizon for name, task in TASKS.items()}
+    with_runs = set(results.runs["task"])
+    horizons |= {name: horizon for name, horizon in own_horizons(folder).items() if name in with_runs}
+    expert_curves, expert_remarks = load_expert_curves(folder, horizons)
     across = across_seeds(imitated, TASKS, ALGORITHMS, PROPOSED)
     return Findings(
         results=results,

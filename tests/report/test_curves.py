@@ -16,6 +16,7 @@ from gailbench.report.load import load_results
 from gailbench.tasks import TASKS
 
 WriteRun = Callable[..., Path]
+HORIZONS = {name: task.horizon for name, task in TASKS.items()}
 
 
 def test_curves_are_read_per_run(results: Path, write_run: WriteRun) -> None:
@@ -47,7 +48,7 @@ def test_a_curve_with_a_number_that_no_figure_can_show_is_left_out(
     curves, remarks = load_curves(load_results(results).runs)
     assert curves.empty
     assert remarks[0].endswith("not in the learning curves: curve.csv has a number beyond 1e+100")
-    assert load_expert_curves(results, TASKS) == (
+    assert load_expert_curves(results, HORIZONS) == (
         {},
         ["the hopper expert's learning curve is not shown: hopper.csv has a number beyond 1e+100"],
     )
@@ -69,7 +70,7 @@ def test_an_experts_long_episodes_are_shown_over_the_tasks_horizon(results: Path
     (results / "experts").mkdir()
     rows = "1,50,22,22\n2,100,883,883\n"
     (results / "experts" / "cartpole.csv").write_text(f"iteration,steps,return_mean,length_mean\n{rows}")
-    curves, remarks = load_expert_curves(results, TASKS)
+    curves, remarks = load_expert_curves(results, HORIZONS)
     assert list(curves["cartpole"]["return_mean"]) == [22, 200]
     assert list(curves["cartpole"].columns) == ["iteration", "steps", "return_mean"]
     assert remarks == []
@@ -83,7 +84,7 @@ def test_the_curves_of_an_experts_earlier_trainings_come_first(results: Path) ->
         ("ant.before.before", "1,100,1\n2,200,2\n"),
     ):
         (results / "experts" / f"{name}.csv").write_text(f"iteration,steps,return_mean\n{rows}")
-    curves, remarks = load_expert_curves(results, TASKS)
+    curves, remarks = load_expert_curves(results, HORIZONS)
     assert list(curves["ant"]["steps"]) == [100, 200, 210, 230, 250]
     assert list(curves["ant"]["iteration"]) == [1, 2, 3, 4, 5]
     assert list(curves["ant"]["return_mean"]) == [1, 2, 3, 4, 5]
@@ -94,7 +95,7 @@ def test_an_earlier_training_without_an_iteration_adds_nothing_to_an_experts_cur
     (results / "experts").mkdir()
     for name, rows in (("ant", "1,20,5\n"), ("ant.before", ""), ("ant.before.before", "1,100,1\n")):
         (results / "experts" / f"{name}.csv").write_text(f"iteration,steps,return_mean\n{rows}")
-    curves, remarks = load_expert_curves(results, TASKS)
+    curves, remarks = load_expert_curves(results, HORIZONS)
     assert list(curves["ant"]["steps"]) == [100, 120]
     assert remarks == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,6 +89,23 @@ def test_partial_damaged_and_mixed_folders_are_reported_with_a_remark_each(
     page = (tmp_path / "report.html").read_text()
     assert page.count("is skipped: evaluation.csv") == 1
     assert "1/7 seeds x 50" in page
+
+
+def test_the_experts_of_own_tasks_with_runs_have_their_curves_in_it(
+    results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame
+) -> None:
+    write_run(task="pole", settings="defaults")
+    (results / "experts").mkdir()
+    # The episodes of pole's training are longer than the task's. Beam has no runs, and old no horizon.
+    write_run(task="old", settings="defaults")
+    for name, card in (("pole", {"horizon": 50}), ("beam", {"horizon": 50}), ("old", {})):
+        (results / "experts" / f"{name}.json").write_text(json.dumps({"task": name, "sha256": "", **card}))
+        curve = "iteration,steps,return_mean,length_mean\n1,100,30,25\n2,200,80,100\n"
+        (results / "experts" / f"{name}.csv").write_text(curve)
+    report = write_report(results, tmp_path, baselines)
+    assert list(report.findings.expert_curves) == ["pole"]
+    assert list(report.findings.expert_curves["pole"]["return_mean"]) == [30, 40]
+    assert "experts.png" in [file.name for file in report.files]
 
 
 def test_files_of_an_earlier_report_are_named(results: Path, tmp_path: Path, baselines: pd.DataFrame) -> None:
