@@ -1,4 +1,4 @@
-"""Linear features of state-action pairs, shared by FEM and GTAL.
+"""Linear features of state-action pairs, and the reward that is linear in them: what FEM and GTAL share.
 
 phi(s, a) = (x, (0.01 x)^2, 1) with x the standardized pair. For discrete actions x is the standardized observation, and
 there is one block (x, (0.01 x)^2) per action: all blocks are zero but the block of the action taken. The mean and the
@@ -7,6 +7,7 @@ standard deviation for standardizing are those of the expert's pairs, and do not
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from gailbench.demonstrations import Pairs
 from gailbench.networks import Standardizer
+from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
 from gailbench.tasks import RewardSign
 
@@ -88,3 +90,54 @@ class RunningShift:
         else:
             self.extreme = max(self.extreme, float(rewards.max()))
         return rewards - self.extreme
+
+
+class LinearReward(ABC):
+    """A reward that is linear in phi. FEM and GTAL choose it from different classes.
+
+    Args:
+        expert: The demonstrated pairs.
+        reward_sign: Sign of the rewards after shifting.
+        generator: Draws the first reward.
+        settings: Whether rewards are shifted.
+    """
+
+    def __init__(
+        self,
+        expert: Pairs,
+        reward_sign: RewardSign,
+        generator: np.random.Generator,
+        settings: LinearSettings | None = None,
+    ) -> None:
+        self.features = LinearFeatures(expert)
+        self._shift = RunningShift(reward_sign, (settings or LinearSettings()).shifted)
+        self._draw(generator)
+
+    @abstractmethod
+    def _draw(self, generator: np.random.Generator) -> None:
+        """Draw the first reward."""
+
+    @abstractmethod
+    def _choose(self, shortfall: NDArray[np.float64]) -> None:
+        """Choose the reward in which the policy is furthest below the expert, from the expert's mean phi - the policy's
+        (D,)."""
+
+    @abstractmethod
+    def _linear(self, batch: Batch) -> NDArray[np.float64]:
+        """Return the rewards (B,) of a batch's pairs, not shifted."""
+
+    def reward(self, batch: Batch) -> NDArray[np.float64]:
+        """Return the rewards (T, N), shifted."""
+        return batch.grid(self._shift(self._linear(batch)))
+
+    def fit(self, batch: Batch) -> dict[str, float]:
+        """Choose the reward for this batch's mean features (undiscounted, over pairs)."""
+        policy_mean = self.features.of_batch(batch).mean(axis=0, dtype=np.float64)
+        self._choose(self.features.expert_mean - policy_mean)
+        return {}
+
+    def state(self) -> State:
+        return {"extreme": np.array([self._shift.extreme])}
+
+    def load_state(self, state: State) -> None:
+        self._shift.extreme = float(state["extreme"][0])
