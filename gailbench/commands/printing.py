@@ -34,6 +34,7 @@ def stderr() -> Console:
 
 # Replacements for characters that the encoding of the terminal or the pipe lacks.
 _PLAIN = {"\u00b1": "+-", "\u2713": "=", "\u25b2": "^", "\u25bc": "v", "\u03bb": "lambda", "\u2013": "-"}
+_PLAIN |= {"\u2248": "=1", "\u25b3": "^1", "\u25bd": "v1"}  # verdicts by one run of each side
 _PLAIN |= dict(zip("\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", "12345678", strict=True))
 
 

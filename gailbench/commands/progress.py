@@ -97,8 +97,10 @@ class GridProgress(_Display):
             return
         if "return_mean" in row:
             note = f"return {row['return_mean']:.1f}"
-        else:
+        elif "validation_loss" in row:
             note = f"validation loss {row['validation_loss']:.4g}"
+        else:
+            note = ""
         self._progress.update(self._bars[spec], completed=row["iteration"], note=note)
 
 
