@@ -381,7 +381,7 @@ def test_report_prints_the_table_and_writes_it(ran: tuple[Path, Finished]) -> No
     assert float(filled[0]["mean"]) == pytest.approx(np.mean(returns), rel=1e-6)
     assert float(filled[0]["std"]) == pytest.approx(np.std(returns), rel=1e-6)
     lines = finished.out.splitlines()
-    assert lines[0].split() == ["task", "size", "BC"]
+    assert lines[0].split() == ["task", "trajectories", "BC"]
     assert [line.split()[:2] for line in lines[1:2]] == [["cartpole", "1"]]  # and no tasks that nobody ran
     assert lines[-1].startswith("Of the paper's 136 cells 1 has runs")  # the headline comes last
     assert "report.html" in lines[-1]

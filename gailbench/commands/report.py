@@ -78,7 +78,7 @@ def _print_findings(findings: Findings) -> None:
     table = findings.table[findings.table["seeds"] > 0]
     for block in blocks(table, list(table["task"].drop_duplicates())) if len(table) else []:
         print_table(
-            ("task", "size", *block.methods),
+            ("task", "trajectories", *block.methods),
             [(row.task, row.trajectories, *map(_cell, row.cells)) for row in block.rows],
         )
         click.echo()
@@ -88,7 +88,7 @@ def _print_findings(findings: Findings) -> None:
     if len(others):
         click.echo(f"{'Other' if len(table) else 'Your'} runs, not in the paper's grid:")
         print_table(
-            ("task", "algorithm", "settings", "size", "seeds", "return", "score"),
+            ("task", "algorithm", "settings", "trajectories", "seeds", "return", "score"),
             [
                 (
                     row["task"],

@@ -27,6 +27,7 @@ from gailbench.commands.options import (
     whole_numbers,
 )
 from gailbench.commands.printing import count, duration, print_table, say, stderr
+from gailbench.plumbing.errors import plural
 from gailbench.tasks import Task
 
 
@@ -186,7 +187,7 @@ def run(
     budget = f"{'at least ' if steps else ''}{count(steps)} environment steps"  # a batch holds whole episodes
     if todo:
         budget += f", about {duration(estimate.seconds(todo, workers))}"
-        budget += f" with {workers} job{'s' if workers > 1 else ''}"
+        budget += f" with {plural(workers, 'job')}"
     say(
         f"{len(states)} runs: {found.count('complete')} complete, {found.count('resumable')} to resume, "
         f"{found.count('new')} new; {budget}"

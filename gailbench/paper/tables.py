@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
-CELL = ["task", "trajectories", "algorithm", "entropy_weight"]
+CELL = ["task", "algorithm", "entropy_weight", "trajectories"]  # columns that name a cell of the table
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The exception for expected errors. It becomes one line on stderr and exit code 1."""
+"""The exception for expected errors, which becomes one line on stderr and exit code 1, and the wording of messages."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
     if matches := difflib.get_close_matches(word, names, n=1, cutoff=0.5):
         return f"; did you mean '{matches[0]}'?"
     return f"; known: {', '.join(names)}" if listed else ""
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with a noun: `1 cell`, `2 cells`, `2 trajectories`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gailbench.paper.claims import Cell, Claim, Condition, RunsBelow
 from gailbench.paper.tables import published_results, published_runs
+from gailbench.plumbing.errors import plural
 from gailbench.report.permutation import permutation_p
 from gailbench.report.table import method
-from gailbench.report.text import plural
 
 Status = Literal["holds", "fails", "open"]
 Scores = dict[Cell, float]

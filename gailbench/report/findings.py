@@ -13,12 +13,13 @@ from gailbench.algorithms import CONSTANT, registry
 from gailbench.experts import own_horizons
 from gailbench.paper import ALGORITHMS, PROPOSED
 from gailbench.paper.claims import paper_claims
+from gailbench.paper.tables import CELL
 from gailbench.report.across_seeds import AcrossSeeds, across_seeds
 from gailbench.report.add import ADDED
 from gailbench.report.claims import JudgedClaim, judge, our_table, published_table
 from gailbench.report.controls import controls_table
 from gailbench.report.curves import load_curves, load_expert_curves
-from gailbench.report.load import CELL, Results
+from gailbench.report.load import Results
 from gailbench.report.styles import Styles, styles_of
 from gailbench.report.table import other_scores, other_settings_table, paper_table, run_scores, table_remarks
 from gailbench.report.verdicts import VERDICTS, cell_verdicts, rests_on_single_runs

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from gailbench.algorithms import Algorithm, registry
 from gailbench.paper.tables import unpublished_results
-from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.errors import GailbenchError, first_line, plural
 from gailbench.plumbing.files import LARGEST, read_regular, sha256
 from gailbench.runs.folder import PARTITIONS, RunFolder, read_evaluation
 from gailbench.runs.spec import DEFAULTS, PAPER
 from gailbench.runs.spec import FORMATS as SPEC_FORMATS
 from gailbench.tasks import TASKS
 
-CELL = ["task", "algorithm", "entropy_weight", "trajectories"]
 # Standard deviations sum squares of returns. Squares of larger returns could be infinite.
 LARGEST_RETURN = 1e100
 RUN_TYPES = {
@@ -89,7 +88,7 @@ def load_results(results: Path) -> Results:
 
     if incomplete:
         some = ", ".join(incomplete[:3]) + (", ..." if len(incomplete) > 3 else "")
-        remarks.append(f"{_count(len(incomplete), 'incomplete run')} (no evaluation.csv) not counted: {some}")
+        remarks.append(f"{plural(len(incomplete), 'incomplete run')} (no evaluation.csv) not counted: {some}")
     if not runs:
         absent = "" if (results / "runs").is_dir() else " (it has no folder 'runs')"
         remarks.insert(0, f"no complete runs in the results folder{absent}")
@@ -124,12 +123,12 @@ def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
         sources = ("demonstrations", "expert")
         if odd := _rename_odd(learned, sources):
             remarks.append(
-                f"{_count(odd, 'run')} of {task} learned from other demonstrations or another expert than most, cannot "
+                f"{plural(odd, 'run')} of {task} learned from other demonstrations or another expert than most, cannot "
                 "be compared with them, and stand apart"
             )
         if odd := _rename_odd(shared, ("definition",)):
             remarks.append(
-                f"{_count(odd, 'run')} of {task} were made with another definition of the task than most, cannot be "
+                f"{plural(odd, 'run')} of {task} were made with another definition of the task than most, cannot be "
                 "compared with them, and stand apart"
             )
     return remarks
@@ -308,7 +307,3 @@ def content_of(path: Path, largest: int = LARGEST) -> bytes:
         return read_regular(path, largest=largest)
     except GailbenchError as error:
         raise Damaged(f"{path.name} cannot be read ({error})") from None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gailbench.algorithms import CONSTANT
-from gailbench.paper.tables import published_baselines, published_runs
+from gailbench.paper.tables import CELL, published_baselines, published_runs
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
 from gailbench.report.add import ADDED
@@ -23,7 +23,6 @@ from gailbench.report.curves import DIAGNOSTICS, thinned
 from gailbench.report.data import plain, records
 from gailbench.report.failures import failures_text
 from gailbench.report.findings import Findings, command, has_curve, runs_of
-from gailbench.report.load import CELL
 from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import TASKS
@@ -83,8 +82,8 @@ def page(findings: Findings) -> str:
                 "number": len(findings.table) + position,
                 "label": f"{row['task']}, {heading(row['algorithm'])}, {row['trajectories']} trajectories, "
                 f"{row['settings']}",
-                "returns": text.mean_and_std(_float(row["mean"]), _float(row["std"])),
-                "normalized": text.score(_float(row["normalized_mean"])),
+                "returns": text.mean_and_std(row["mean"], row["std"]),
+                "normalized": text.score(row["normalized_mean"]),
             }
             for position, row in enumerate(records(findings.others[OTHER_COLUMNS]))
         ],
@@ -244,10 +243,6 @@ def _curve(curve: pd.DataFrame) -> dict[str, list[float | None]]:
 
 def _short(value: float, digits: int = 6) -> float | None:
     return None if math.isnan(value) else float(f"{value:.{digits}g}")
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:

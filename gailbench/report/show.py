@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from gailbench.algorithms import CONSTANT, registry
-from gailbench.plumbing.errors import GailbenchError, one_line
+from gailbench.plumbing.errors import GailbenchError, one_line, plural
 from gailbench.report.curves import read_curve
 from gailbench.report.data import plain
 from gailbench.report.load import Damaged, content_of, read_run
 from gailbench.report.table import measured_baselines, method, normalize, own_baselines, paper_cell
-from gailbench.report.text import mean_and_std, plural, score
+from gailbench.report.text import mean_and_std, score
 from gailbench.runs.folder import PARTITIONS, RunFolder
 
 WIDTH = 60
@@ -132,16 +131,15 @@ def show_text(description: Description) -> str:
         lines.append(
             f"  evaluation      {mean_and_std(found['mean'], found['std'])} over {found['trajectories']} trajectories "
             f"({found['lowest']:.1f} lowest, {found['median']:.1f} median, {found['highest']:.1f} highest), "
-            f"normalized {score(_number(found['normalized']))}"
+            f"normalized {score(found['normalized'])}"
         )
     else:
         lines.append("  evaluation      not there yet: the run is not complete")
     if "paper" in content:
         paper = content["paper"]
-        runs = paper["training_runs"]
         lines.append(
-            f"  paper           {mean_and_std(paper['mean'], paper['std'])} over {runs} training run"
-            f"{'' if runs == 1 else 's'}, normalized {score(paper['normalized'])}"
+            f"  paper           {mean_and_std(paper['mean'], paper['std'])} over "
+            f"{plural(paper['training_runs'], 'training run')}, normalized {score(paper['normalized'])}"
         )
     else:
         lines.append("  paper           has no such cell")
@@ -185,10 +183,6 @@ def _versions(versions: dict[str, Any]) -> str:
     names = [name for name in ("gailbench", "torch", "mujoco", "gymnasium") if name in versions]
     commit = f", commit {versions['commit'][:12]}" if versions.get("commit") else ""
     return ", ".join(f"{name} {versions[name]}" for name in names) + commit
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _json(path: Path, kind: type[str] | type[float]) -> dict[str, Any]:

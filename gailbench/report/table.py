@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 
 from gailbench.algorithms import CONSTANT, registry
 from gailbench.paper import ALGORITHMS
-from gailbench.paper.tables import published_baselines, published_results, published_runs, unpublished_results
+from gailbench.paper.tables import (
+    CELL,
+    published_baselines,
+    published_results,
+    published_runs,
+    unpublished_results,
+)
+from gailbench.plumbing.errors import plural
 from gailbench.report.failures import FAILURE_COLUMNS, failure_counts
-from gailbench.report.load import CELL, Results, subset, unpublished_weights
+from gailbench.report.load import Results, subset, unpublished_weights
 from gailbench.runs.spec import DEFAULTS, PAPER
 from gailbench.tasks import TASKS
 
@@ -231,7 +238,7 @@ def table_remarks(results: Results, table: pd.DataFrame) -> list[str]:
         number = int(others.sum())
         counts = ", ".join(f"settings={settings}: {count}" for settings, count in others.items())
         remarks.append(
-            f"{number} {'run' if number == 1 else 'runs'} with other settings than the paper's ({counts}) "
+            f"{plural(number, 'run')} with other settings than the paper's ({counts}) "
             f"{'is' if number == 1 else 'are'} not in the table; see other_settings.csv"
         )
     unscored = table[(table["seeds"] > 0) & table["normalized_mean"].isna()]

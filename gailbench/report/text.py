@@ -98,29 +98,23 @@ def seeds(row: pd.Series) -> str:
     return f"{number} seed{'' if number == '1' else 's'} x {'about ' if rest else ''}{of_each}"
 
 
-def mean_and_std(mean: float, std: float) -> str:
-    """Return mean and std, with two decimals if the mean is small (reacher's returns are around -4), else with one."""
-    if math.isnan(mean):
+def mean_and_std(mean: float | None, std: float | None) -> str:
+    """Return mean and std, with two decimals if the mean is small (reacher's returns are around -4), else with one. NaN
+    or None is an unknown value."""
+    if mean is None or math.isnan(mean):
         return NOTHING
     decimals = _decimals(mean)
-    return f"{mean:.{decimals}f}" if math.isnan(std) else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+    return f"{mean:.{decimals}f}" if std is None or math.isnan(std) else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
-def score(value: float) -> str:
-    """Return the text of a normalized score or a probability."""
-    return NOTHING if math.isnan(value) else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+def score(value: float | None) -> str:
+    """Return the text of a normalized score or a probability. NaN or None is an unknown value."""
+    return NOTHING if value is None or math.isnan(value) else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
 
 
 def with_interval(value: float, low: float, high: float) -> str:
     """Return a value with its interval: `0.97 [0.95, 0.98]`, or only the value if there is no interval."""
     return score(value) if math.isnan(low) else f"{score(value)} [{score(low)}, {score(high)}]"
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with a noun: `1 cell`, `2 cells`, `2 trajectories`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
 def _decimals(value: float) -> int:

@@ -19,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from gailbench.paper.tables import published_runs
+from gailbench.paper.tables import CELL, published_runs
 from gailbench.report.failures import failed
-from gailbench.report.load import CELL, Results
+from gailbench.report.load import Results
 from gailbench.report.permutation import two_sided_p
 from gailbench.report.table import cell_key, normalized_runs, spans
 

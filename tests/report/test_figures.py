@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from gailbench.paper import FIGURE_1A, FIGURE_1B
 from gailbench.paper.tables import published_runs
-from gailbench.report import _drawings, figures, file_name, findings_of
+from gailbench.report import figures, findings_of
 from gailbench.report.curves import load_curves
+from gailbench.report.drawings import _drawings, file_name
 from gailbench.report.load import load_results
 from gailbench.report.styles import STYLES
 from gailbench.report.table import paper_table, run_scores
@@ -201,7 +202,7 @@ def test_other_runs_have_figures_beside_the_tables_runs_of_the_same_algorithm(
     write_run(task="reacher", trajectories=4)
     findings = findings_of(results, baselines=baselines)
     own = "GAIL, gail.learning_rate-0.003, iterations-100"
-    drawn = {name: getattr(figures, draw)(*arguments) for name, draw, *arguments in _drawings(findings)}
+    drawn = {drawing.name: drawing.draw(*drawing.arguments) for drawing in _drawings(findings)}
     assert {name for name in drawn if name.startswith("other_")} == {
         *("other_scores", "other_curves_walker", "other_strips_walker")
     }
@@ -229,4 +230,5 @@ def test_no_task_that_nobody_ran_has_a_figure_of_other_runs(
     results: Path, write_run: WriteRun, baselines: pd.DataFrame
 ) -> None:
     write_run()
-    assert not [name for name, *_ in _drawings(findings_of(results, baselines=baselines)) if name.startswith("other_")]
+    drawings = _drawings(findings_of(results, baselines=baselines))
+    assert not [drawing.name for drawing in drawings if drawing.name.startswith("other_")]
