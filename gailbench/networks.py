@@ -34,7 +34,6 @@ class MLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], activation: Activation, generator: np.random.Generator | None) -> None:
         super().__init__()
-        self.sizes = tuple(sizes)
         self.activation = activation
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()

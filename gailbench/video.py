@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.extras import load_extra
 from gailbench.plumbing.files import open_atomic, remove_temporary
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy

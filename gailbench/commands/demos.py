@@ -30,7 +30,7 @@ def demos() -> None:
 @click.option("--task", "tasks", type=TASK_LIST, help="Tasks.  [default: all with a shipped expert]")
 @click.option("--trajectories", type=MILLION, help="Number of trajectories.  [default: the task's]", show_default=False)
 @click.option("--seed", type=SEED, default=0, help="Seed.")
-@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
+@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the task's expert]", show_default=False)
 @click.option("--out", type=FILE, help="Demonstrations file.  [default: demos/TASK.npz]", show_default=False)
 @overwrite_option
 def demos_sample(

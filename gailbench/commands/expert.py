@@ -199,7 +199,7 @@ def expert_list(as_json: bool) -> None:
 
 @expert.command("evaluate")
 @click.option("--task", "tasks", type=TASK_LIST, required=True, help="Tasks.")
-@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the shipped one]", show_default=False)
+@click.option("--expert", "file", type=FILE, help="Policy file.  [default: the task's expert]", show_default=False)
 @click.option(
     "--episodes", type=POSITIVE, default=50, help="Episodes with sampled actions, and as many with the most probable."
 )
@@ -216,7 +216,7 @@ def expert_evaluate(tasks: list[Task], file: Path | None, episodes: int, seed: i
     from gailbench.experts.train import measure
 
     results = []
-    for task in tasks or list(TASKS.values()):
+    for task in tasks:
         policy, _ = experts.load(task, file)
         results.append({"task": task.name, **measure(task, policy, seed, episodes)})
     if as_json:

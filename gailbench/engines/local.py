@@ -16,7 +16,7 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
-from gailbench.engines import GRACE, LOCKED_PAUSE, ended_by_system
+from gailbench.engines import GRACE, LOCKED_PAUSE, Endings
 from gailbench.plumbing.interrupts import STOP, StopSignals
 from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, ordered
 
@@ -49,7 +49,7 @@ def execute(
     outcome = Outcome()
     context = multiprocessing.get_context("spawn")
     pool: list[_Worker] = []
-    killed: set[Job] = set()
+    endings = Endings(results, outcome, on_event, again=queue.put_first, later=queue.put_off)
     kill_at = float("inf")
     with StopSignals() as signals:
         while queue.waiting or pool:
@@ -80,16 +80,8 @@ def execute(
                 event = worker.receive()
                 if not worker.alive:
                     pool.remove(worker)
-                if event is None:
-                    continue
-                if event.kind == "interrupted" and not outcome.interrupted:
-                    event = ended_by_system(event, killed, results)
-                    if event.kind == "notice":
-                        queue.waiting.insert(0, event.job)
-                elif event.kind == "locked" and not outcome.interrupted:
-                    queue.put_off(event.job)
-                outcome.record(event)
-                on_event(event)
+                if event is not None:
+                    endings.receive(event)
     return outcome
 
 
@@ -106,6 +98,9 @@ class _Queue:
             if self._not_before.get(job, now) <= now:
                 return self.waiting.pop(index)
         return None
+
+    def put_first(self, job: Job) -> None:
+        self.waiting.insert(0, job)
 
     def put_off(self, job: Job) -> None:
         self._not_before[job] = time.monotonic() + LOCKED_PAUSE

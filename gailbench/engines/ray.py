@@ -17,9 +17,9 @@ from typing import Any
 
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
-from gailbench.engines import GRACE, LOCKED_PAUSE, ended_by_system
-from gailbench.plumbing.bounds import how_to_install
+from gailbench.engines import GRACE, LOCKED_PAUSE, Endings
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.extras import load_extra
 from gailbench.plumbing.files import write_atomic
 from gailbench.plumbing.interrupts import StopSignals
 from gailbench.plumbing.locks import Lock, Locked
@@ -52,10 +52,7 @@ def execute(
     Raises:
         GailbenchError: Ray is not installed, or there is no cluster at the address.
     """
-    try:
-        import ray
-    except ImportError:
-        raise GailbenchError(f"Ray is not installed; {how_to_install('ray')}") from None
+    ray = load_extra("ray", "ray", "--engine ray")
     if not jobs:
         return Outcome()
     try:
@@ -97,11 +94,15 @@ class _Driver:
         self._task = ray.remote(num_cpus=CPUS, max_retries=RETRIES)(_carry_out)
         self._demonstrations: dict[Path | None, Any] = {}
         self._open: dict[Any, Job] = {}
-        self._ended: set[Job] = set()  # jobs whose process the system ended
 
     def work(self, jobs: list[Job], on_event: OnEvent, deadline: float) -> Outcome:
         outcome = Outcome()
         locked: list[tuple[float, Job]] = []
+
+        def put_off(job: Job) -> None:
+            locked.append((time.monotonic() + LOCKED_PAUSE, job))
+
+        endings = Endings(self._results, outcome, on_event, again=self._submit, later=put_off)
         give_up = float("inf")
         with StopSignals() as signals:
             for job in jobs:
@@ -127,14 +128,7 @@ class _Driver:
                     event, notices = self._result(reference)
                     for text in notices:
                         on_event(Event(event.job, "notice", message=text))
-                    if event.kind == "interrupted" and not outcome.interrupted:
-                        event = ended_by_system(event, self._ended, self._results)
-                        if event.kind == "notice":
-                            self._submit(event.job)
-                    elif event.kind == "locked" and not outcome.interrupted:
-                        locked.append((now + LOCKED_PAUSE, event.job))
-                    outcome.record(event)
-                    on_event(event)
+                    endings.receive(event)
         return outcome
 
     def _submit(self, job: Job) -> None:

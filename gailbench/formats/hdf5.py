@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.plumbing.bounds import Budget, load_extra, readable
+from gailbench.plumbing.bounds import Budget, readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.extras import load_extra
 from gailbench.plumbing.files import check_regular
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -13,8 +13,9 @@ from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.imitation_npz import split
 from gailbench.formats.raw import Raw, checked_lengths, shape_error
-from gailbench.plumbing.bounds import Budget, load_extra, read_json, readable
+from gailbench.plumbing.bounds import Budget, read_json, readable
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.extras import load_extra
 from gailbench.plumbing.files import check_regular
 
 STATE = "state.json"

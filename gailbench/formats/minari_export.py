@@ -11,8 +11,8 @@ import numpy as np
 
 from gailbench.demonstrations import Demonstrations
 from gailbench.formats import minari
-from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.extras import load_extra
 from gailbench.tasks import get_task
 
 

@@ -11,8 +11,8 @@ from gailbench.formats.facts import Facts
 from gailbench.formats.hdf5 import open_hdf5
 from gailbench.formats.padded import padded, unpadded
 from gailbench.formats.raw import Raw, checked_lengths, shape_error
-from gailbench.plumbing.bounds import load_extra
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.plumbing.extras import load_extra
 from gailbench.plumbing.files import write_atomic
 
 OBSERVATIONS = "obs_B_T_Do"

@@ -1,9 +1,8 @@
-"""Checks for everything that reads files: damaged files, wrong array sizes, missing packages."""
+"""Checks for everything that reads files: damaged files and wrong array sizes."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import struct
@@ -98,22 +97,3 @@ class Budget:
                 f"{stored:,} bytes of it, which cannot hold so many; it is damaged or made to exhaust memory"
             )
         return size
-
-
-def how_to_install(extra: str) -> str:
-    """Return what to do if the packages of an extra are missing. gailbench is installed from a checkout."""
-    return f"install it with pip install -e '.[{extra}]' in a checkout of gailbench"
-
-
-def load_extra(module: str, extra: str, purpose: str) -> Any:
-    """Import an optional package.
-
-    Raises:
-        GailbenchError: The package is not installed. The message names the extra that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise GailbenchError(
-            f"{purpose} needs the package {module.partition('.')[0]}; {how_to_install(extra)}"
-        ) from None

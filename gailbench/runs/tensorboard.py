@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gailbench.plumbing.bounds import load_extra
+from gailbench.plumbing.extras import load_extra
 from gailbench.runs.folder import RunFolder
 
 

@@ -44,7 +44,6 @@ class GymnasiumPhysics:
             self._first_action = int(actions.start)
         elif isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
             self.action_dim = int(actions.shape[0])
-            self.action_low, self.action_high = actions.low, actions.high
         else:
             raise GailbenchError(f"environment '{environment}' takes actions {actions}; Discrete or a vector is needed")
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.plumbing.bounds import how_to_install
 from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.extras import how_to_install
 from gailbench.simulation.gymnasium import make_single
 from gailbench.tasks import Task
 
