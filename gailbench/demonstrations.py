@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.errors import GailbenchError, first_line, plural
 from gailbench.plumbing.files import open_atomic
 from gailbench.plumbing.npz import open_archive
 from gailbench.plumbing.streams import stream
@@ -161,8 +161,7 @@ class Demonstrations:
         if trajectories > self.trajectories:
             raise GailbenchError(
                 f"size {trajectories} is larger than the demonstrations of '{self.task}', which hold "
-                f"{self.trajectories} trajectories; choose a smaller --sizes or sample more with "
-                f"'gailbench demos sample --task {self.task} --trajectories {trajectories}'"
+                f"{plural(self.trajectories, 'trajectory')}; choose a smaller --sizes, or name more with --demos"
             )
         rows = np.concatenate(
             [

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
 from gailbench.simulation import are_first, simulator_of
 from gailbench.tasks import Task
@@ -295,8 +296,12 @@ def evaluate(
     """Return the returns and lengths (episodes,) of whole episodes with the most probable (or sampled) actions.
 
     Each episode has its own environment, so that long and short episodes are equally likely.
+
+    Raises:
+        GailbenchError: A return is not finite.
     """
     batch = Sampler(task, episodes, generator).sample_each(policy, deterministic)
+    _check_finite(task, batch.returns)
     return batch.returns, batch.lengths
 
 
@@ -308,6 +313,9 @@ def gymnasium_episodes(
 
     Without a policy actions are uniform in the action space: the paper's random policy. In a space without bounds they
     are drawn as by Gymnasium's `sample`: normally where an action has no bound.
+
+    Raises:
+        GailbenchError: The environment fails, an observation does not fit the policy, or a return is not finite.
     """
     from gailbench.simulation.gymnasium import make_single
     from gailbench.simulation.mujoco import log_warnings
@@ -320,7 +328,15 @@ def gymnasium_episodes(
             returns[episode] += reward
             lengths[episode] += 1
     env.close()
+    _check_finite(task, returns)
     return returns, lengths
+
+
+def _check_finite(task: Task, returns: NDArray[np.float64]) -> None:
+    if wrong := returns[~np.isfinite(returns)].tolist():
+        raise GailbenchError(
+            f"an episode of '{task.environment}' has the return {wrong[0]}; its rewards must be finite numbers"
+        )
 
 
 def steps_of_episode(

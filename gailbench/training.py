@@ -121,6 +121,8 @@ class Training:
             except Interrupted:  # the unfinished iteration is dropped
                 self._save(checkpoint, state)
                 raise
+            # A learner of another package may return numbers of NumPy or PyTorch, which JSON does not know.
+            row = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
             self._check_finite(row)
             self._check_number(row)
             self.rows.append(row)

@@ -201,6 +201,12 @@ def test_train_sample_run_resume_on_an_own_task(tmp_path: Path, monkeypatch: pyt
     assert len(list(folder.rglob("evaluation.csv"))) == 2
     again = call("run", "--task", path)
     assert (again.code, again.err.startswith("4 runs: 4 complete")) == (0, True)
+    edited = write(tmp_path / "heavy.toml", FILE.replace("sizes = [1, 2]", "sizes = [1, 5]"))
+    refused = call("run", "--task", edited)
+    assert (refused.code, "heavy.npz holds 2 trajectories, but the task's demonstrations are now 5" in refused.err) == (
+        1,
+        True,
+    )
     edited = write(tmp_path / "heavy.toml", FILE.replace("batch = 300", "batch = 301"))
     refused = call("run", "--task", edited)
     assert (refused.code, "another definition" in refused.err) == (1, True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from gailbench.algorithms import GAIL, LOOP_COLUMNS
@@ -155,6 +156,16 @@ def test_every_row_is_reported_once_and_in_order() -> None:
     training.run(None, rows.append)
     assert rows == training.rows
     assert [row["iteration"] for row in rows] == [1, 2, 3]
+
+
+def test_rows_may_hold_numbers_of_numpy_and_torch(tmp_path: Path) -> None:
+    training = training_of(iterations=2)
+    iterate = training.learner.iterate
+    training.learner.iterate = lambda: iterate() | {"distance": np.float32(0.5), "norm": torch.tensor(2.0)}
+    checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC)
+    training.run(checkpoint, lambda _: None)
+    again = resumed(lambda: training_of(iterations=2), checkpoint, pytest.fail)
+    assert [(row["distance"], row["norm"]) for row in again.rows] == [(0.5, 2.0)] * 2
 
 
 @pytest.mark.parametrize(("ends_at", "says"), [(3, 3), (2, 1)], ids=["beyond the last", "another in the row"])

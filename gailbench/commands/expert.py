@@ -240,15 +240,17 @@ def expert_random(tasks: list[Task] | None, episodes: int, seed: int, out: Path 
       gailbench expert random --out gailbench/experts/random.json --overwrite
     """
     from gailbench.experts.train import measure_random
-    from gailbench.plumbing.files import write_atomic
+    from gailbench.plumbing.files import check_writable, write_atomic
 
     if out is not None:
         check_free(out, overwrite)
+        check_writable(out.parent)
     figures = {task.name: measure_random(task, episodes, seed) for task in tasks or list(TASKS.values())}
-    if out is not None:
-        try:
-            write_atomic(out, json.dumps(figures, indent=2) + "\n")
-        except OSError as error:
-            raise GailbenchError(f"cannot write {out}: {error.strerror}") from None
-    for name, values in figures.items():
-        click.echo(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")
+    with telling() as tell:
+        for name, values in figures.items():
+            tell(f"{name}: {values['mean']:.2f} ± {values['std']:.2f} ({episodes} episodes)")
+        if out is not None:
+            try:
+                write_atomic(out, json.dumps(figures, indent=2) + "\n")
+            except OSError as error:
+                raise GailbenchError(f"cannot write {out}: {error.strerror}") from None

@@ -85,20 +85,22 @@ def telling() -> Iterator[Callable[[str], None]]:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
     # A pipe has no width. Cutting columns there would lose data.
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else sum(widths) + 2 * len(widths))
     for part in _fitting(widths, console.width):
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index in part:
-            table.add_column(columns[index], justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(Text(columns[index]), justify="left" if index == 0 else "right", no_wrap=True)
         for row in texts:
-            table.add_row(*(row[index] for index in part))
+            table.add_row(*(Text(row[index]) for index in part))
         console.print(table)
 
 

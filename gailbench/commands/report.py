@@ -58,11 +58,7 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
     say(f"{len(report.files)} files written to {folder}")
     if out is None and "md" in formats:
         shown = write_results_readme(report, results)
-        say(
-            f"{shown} written"
-            if shown
-            else f"{results / 'README.md'} was not written by gailbench and is kept as it is"
-        )
+        say(f"{shown} written" if shown else f"{results / 'README.md'} is not gailbench's own and is kept as it is")
     if readme is not None:
         fill_readme(readme, report.findings, results)
         say(f"numbers written into {readme}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -101,10 +102,9 @@ def check_exists(task: Task, results: Path) -> None:
     """
     path = default_path(task, results)
     if not path.exists():
-        same = as_option(task) if task.name in TASKS else f"{as_option(task)} and --out {path}"
         raise GailbenchError(
-            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {same}' trains one, and "
-            "'gailbench run --demos' takes demonstrations of your own"
+            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {_same(task, path)}' trains one, "
+            "and 'gailbench run --demos' takes demonstrations of your own"
         )
 
 
@@ -118,8 +118,13 @@ def check_trained_on(task: Task, path: Path, card: Mapping[str, Any]) -> None:
         name, (then, now) = next(iter(changes.items()))
         raise GailbenchError(
             f"{path} was trained on '{task.name}' with {name} {then}, which is now {now}; give the changed task "
-            "another name, or train its expert anew ('gailbench expert train --overwrite')"
+            f"another name, or train its expert anew ('gailbench expert train {_same(task, path)} --overwrite')"
         )
+
+
+def _same(task: Task, path: Path) -> str:
+    """Return the options of `gailbench expert train` that train a task's expert at its path."""
+    return as_option(task) if task.name in TASKS else f"{as_option(task)} and --out {shlex.quote(str(path))}"
 
 
 def changes_since(task: Task, card: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

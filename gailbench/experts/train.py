@@ -95,6 +95,7 @@ def train(
             policy to start from is damaged or has other networks than the recipe's; or the recipe scales the noise of
             discrete actions.
     """
+    versions()  # asked once and kept, before hours in which the source may change
     files = ExpertFiles(out)
     check_writable(out.parent)
     policy = None

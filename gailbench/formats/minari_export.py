@@ -13,14 +13,14 @@ from gailbench.demonstrations import Demonstrations
 from gailbench.formats import minari
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.extras import load_extra
-from gailbench.tasks import get_task
+from gailbench.tasks import TASKS
 
 
 def write(demonstrations: Demonstrations, path_or_id: str) -> Path:
     """Write a dataset, completely or not at all. Return its folder.
 
     Args:
-        demonstrations: Demonstrations of one of the paper's tasks.
+        demonstrations: The demonstrations. The dataset names the environment if the task is one of the paper's.
         path_or_id: The id of the dataset, such as gail/hopper-v0; it is written into Minari's folder. Or a path that
             begins with "/", "./" or "../" and ends in such an id.
 
@@ -68,11 +68,12 @@ def _write_data(d: Demonstrations, folder: Path, name: str) -> None:
     from minari.data_collector import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
-    task = get_task(d.task)
     # Actions are samples of Gaussians and may leave the environment's bounds, so the action space is unbounded.
     actions = Discrete(d.num_actions) if d.discrete else Box(-np.inf, np.inf, (d.num_actions,), np.float32)
-    specification = copy.deepcopy(gymnasium.spec(task.environment))  # a copy, since it is changed
-    specification.max_episode_steps = task.horizon
+    specification = None
+    if (task := TASKS.get(d.task)) is not None:  # demonstrations do not say which environment a user's own task has
+        specification = copy.deepcopy(gymnasium.spec(task.environment))  # a copy, since it is changed
+        specification.max_episode_steps = task.horizon
     storage = MinariStorage.new(
         folder,
         observation_space=Box(-np.inf, np.inf, d.observations.shape[1:], np.float32),

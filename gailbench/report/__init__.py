@@ -22,7 +22,7 @@ from gailbench.report.data import table_json
 from gailbench.report.findings import Findings, find
 from gailbench.report.latex import table_latex
 from gailbench.report.load import load_results
-from gailbench.report.markdown import BEGIN, fill_block, readme, summary, table_markdown
+from gailbench.report.markdown import fill_block, is_results_readme, readme, summary, table_markdown
 from gailbench.report.table import OTHER_COLUMNS, measured_baselines, own_baselines, table_csv
 from gailbench.report.verdicts import VERDICT_COLUMNS
 from gailbench.report_formats import FIGURE_FORMATS, FORMATS
@@ -131,14 +131,14 @@ def write_report(
 
 def write_results_readme(report: Report, results: Path) -> Path | None:
     """Write `results`/README.md, which shows the report, and return its path. Return None if there is a README that
-    gailbench did not write.
+    gailbench did not write, or that somebody added text to.
 
     Raises:
         GailbenchError: The README cannot be written.
     """
     path = results / "README.md"
     try:
-        if path.exists() and BEGIN not in read_regular(path).decode():
+        if path.exists() and not is_results_readme(read_regular(path).decode()):
             return None
         folder = Path(os.path.relpath(report.files[0].parent, results)).as_posix()
         write_atomic(path, readme(report.findings, folder, [file.name for file in report.files]))

@@ -81,6 +81,11 @@ def readme(findings: Findings, report: str, files: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def is_results_readme(text: str) -> bool:
+    """Whether a text is a README that `readme` wrote, with nothing added before or after the marks."""
+    return text.startswith(f"# Results\n\n{BEGIN}") and text.rstrip().endswith(END) and text.count(END) == 1
+
+
 def _others(findings: Findings) -> str:
     """Return the section on runs that are not in the paper's grid: other settings, demonstrations and tasks."""
     if not len(findings.others):

@@ -143,6 +143,7 @@ def _train_and_evaluate(
     from gailbench.sampling import evaluate
     from gailbench.training import CheckpointFile, Training, curve_csv, resumed
 
+    made_with = {**versions(), "command": command()}  # before hours in which the source may change
     algorithm = get_algorithm(spec.algorithm)
     folder.evaluation.unlink(missing_ok=True)  # a damaged run may have one
     write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
@@ -168,7 +169,7 @@ def _train_and_evaluate(
         {
             folder.curve.name: curve_csv(training.rows, algorithm.columns),
             folder.policy.name: policy_bytes(policy),
-            folder.versions.name: json.dumps({**versions(), "command": command()}, indent=2) + "\n",
+            folder.versions.name: json.dumps(made_with, indent=2) + "\n",
             folder.timing.name: json.dumps(timing, indent=2) + "\n",
             folder.evaluation.name: evaluation_csv(returns, lengths),
         }

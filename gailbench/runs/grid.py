@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gailbench import demonstrations, experts
 from gailbench.algorithms import Algorithm, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
-from gailbench.plumbing.errors import GailbenchError, first_line
+from gailbench.plumbing.errors import GailbenchError, first_line, plural
 from gailbench.plumbing.files import Unreadable, check_writable, write_atomic
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.locks import Locked
@@ -157,13 +157,18 @@ def demonstrations_for(
     card = experts.card_of(task, results)
     if file is None and card is not None:
         experts.check_trained_on(task, experts.default_path(task, results), card)
-    standard = (
+    sampled = (
         card is not None
         and found.genuine
         and found.expert_sha256 == card["sha256"]
         and found.seed == DEMONSTRATIONS_SEED
-        and found.trajectories == task.demonstrations
     )
+    standard = sampled and found.trajectories == task.demonstrations
+    if file is None and sampled and not standard:
+        raise GailbenchError(
+            f"{path} holds {plural(found.trajectories, 'trajectory')}, but the task's demonstrations are now "
+            f"{task.demonstrations}; move it away, or name it with --demos"
+        )
     if file is None and not standard:
         raise GailbenchError(f"{path} was not sampled from the task's expert; move it away, or name it with --demos")
     return found, path, not standard

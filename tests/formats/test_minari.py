@@ -141,6 +141,14 @@ def test_an_export_leaves_gymnasiums_registry_as_it_was(tmp_path):
     assert gymnasium.spec("CartPole-v1").max_episode_steps == before
 
 
+def test_demonstrations_of_an_own_task_are_exported_without_an_environment(tmp_path):
+    d = make(False)
+    folder = formats.export(type(d)(**{**vars(d), "task": "own"}), str(tmp_path / "x-v0"), "minari")
+    assert minari.MinariDataset(folder / "data").env_spec is None
+    imported = formats.read(str(folder), make_facts(False)).demonstrations
+    assert np.array_equal(imported.actions, d.actions)
+
+
 def test_exports_never_overwrite_and_need_an_id(root, tmp_path):
     formats.export(make(True), "ours-v0", "minari")
     before = (root / "ours-v0" / "data" / "main_data.hdf5").read_bytes()

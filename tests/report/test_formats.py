@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from gailbench.plumbing.errors import GailbenchError
-from gailbench.report import FORMATS, findings_of, write_report, write_results_readme
+from gailbench.report import FORMATS, fill_readme, findings_of, write_report, write_results_readme
 from gailbench.report.latex import escape as latex_escape
 from gailbench.report.latex import table_latex
 from gailbench.report.markdown import BEGIN, END, escape, fill_block, summary, table_markdown
@@ -173,6 +173,39 @@ def test_somebody_elses_readme_is_left_alone(results: Path, baselines: pd.DataFr
     report = write_report(results, results / "report", baselines, formats=["md"])
     assert write_results_readme(report, results) is None
     assert (results / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# Mine\n\nbefore\n\n{BEGIN}\n{END}\n\nafter\n",
+        f"# Results\n\n{BEGIN}\n{END}\n\nafter\n",
+        f"# Results\n\nbefore\n\n{BEGIN}\n{END}\n",
+    ],
+)
+def test_a_readme_with_the_marks_and_text_around_them_is_filled_and_not_replaced(
+    text: str, results: Path, baselines: pd.DataFrame
+) -> None:
+    path = results / "README.md"
+    path.write_text(text)
+    report = write_report(results, results / "report", baselines, formats=["md"])
+    assert write_results_readme(report, results) is None
+    assert path.read_text() == text
+    fill_readme(path, report.findings, results)
+    filled = path.read_text()
+    assert report.findings.headline in filled
+    assert (filled.split(BEGIN)[0], filled.split(END)[1]) == (text.split(BEGIN)[0], text.split(END)[1])
+
+
+def test_our_own_readme_is_written_again(results: Path, write_run: WriteRun, baselines: pd.DataFrame) -> None:
+    path = results / "README.md"
+    texts = []
+    for seed in range(2):
+        write_run(seed=seed)
+        report = write_report(results, results / "report", baselines, formats=["md"])
+        assert write_results_readme(report, results) == path
+        texts.append(path.read_text())
+    assert texts[0] != texts[1]
 
 
 def test_a_marked_block_is_filled_and_the_rest_stays(results: Path, tmp_path: Path, baselines: pd.DataFrame) -> None:

@@ -29,7 +29,7 @@ DRIVER = shutil.which("chromedriver")
 def html(results: Path, write_run: WriteRun, tmp_path: Path, baselines: pd.DataFrame) -> str:
     """A page with a cell that matches, one that is worse and three that are open, and a method with a wild name."""
     spread = np.resize([-1.0, 0.0, 1.0], 50)
-    write_run(trajectories=11, returns=list(101.98 + spread))
+    write_run(trajectories=11, returns=[101.0] * 25 + [103.0] * 25)
     write_run(algorithm="fem", trajectories=11, returns=list(30 + spread))
     write_run(algorithm="bc", trajectories=4, returns=list(60 * spread))
     write_run(algorithm="bc", trajectories=11, returns=list(88 + 60 * spread))
@@ -253,7 +253,8 @@ def test_a_cell_shows_its_runs_curve_trajectories_and_command(opened: Any) -> No
     assert circles == {"dot": 50, "mean": 1, "theirs": 1}
     command = "gailbench run --task walker --sizes 11 --algorithms gail --seeds 0"
     assert opened.find_element("id", "command").text == command
-    assert [cell.text for cell in _all(opened, "#details tbody td")][:3] == ["0", "102.0", "1.02"]
+    row = [cell.text for cell in _all(opened, "#details tbody td")]
+    assert row[:6] == ["0", "102.0", "1.02", "101.0", "102.0", "103.0"]  # the median of two returns lies between them
     _press(opened, "#close")
     assert not dialog.is_displayed()
 

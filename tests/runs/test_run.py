@@ -22,6 +22,7 @@ from gailbench import demonstrations, experts
 from gailbench.algorithms import LOOP_COLUMNS, get_algorithm
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing import checkpoints
+from gailbench.plumbing import versions as provenance
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.streams import stream
@@ -191,6 +192,22 @@ def test_a_run_leaves_all_its_files(algorithm: str, tiny: Tiny, demos: Demonstra
     assert mean == pytest.approx(np.mean(returns))
     assert returns == [float(row["length"]) for row in evaluation]  # cart-pole pays 1 per step
     assert len(shown) == len(_rows(folder / "curve.csv"))
+
+
+def test_a_run_names_the_source_that_trained_it(
+    tiny: Tiny, demos: Demonstrations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the source at the end, which may have changed in the meantime."""
+    monkeypatch.setattr(provenance, "_commit", lambda: "before")
+    provenance.versions.cache_clear()
+    try:
+        runs.execute(
+            tiny("fem"), demos, tmp_path, on_row=lambda _: monkeypatch.setattr(provenance, "_commit", lambda: "after")
+        )
+    finally:
+        provenance.versions.cache_clear()
+    versions = json.loads((tiny("fem").folder(tmp_path) / "versions.json").read_text())
+    assert versions["commit"] == "before"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

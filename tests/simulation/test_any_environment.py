@@ -94,6 +94,18 @@ class Undefined(Recorder):
         return np.full(1, np.nan), 1.0, False, False, {}
 
 
+class Worthless(Recorder):
+    """Its rewards are no numbers from the seventh step on."""
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(1), np.nan if self.steps >= 7 else 1.0, False, False, {}
+
+
 def wrapped():
     """Return an environment whose entry point adds wrappers: flattened observations, rewards times 10."""
     inner = Images()
@@ -110,6 +122,7 @@ KINDS = {
     "Unbounded": Unbounded,
     "Wrapped": wrapped,
     "Told": Told,
+    "Worthless": Worthless,
     **{kind.__name__: kind for kind in FAULTY},
 }
 
@@ -247,6 +260,18 @@ def test_a_single_environment_that_fails_is_one_line(kind, said):
         gymnasium_episodes(task, Policy(*dimensions(task)), 1, np.random.default_rng(0), True)
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
+
+
+def test_a_return_that_is_no_number_is_an_error():
+    task = own_task("GailbenchWorthless-v0", {"horizon": 9})
+    policy = Policy(*dimensions(task))
+    said = "an episode of 'GailbenchWorthless-v0' has the return nan; its rewards must be finite numbers"
+    with pytest.raises(GailbenchError, match=said):
+        gymnasium_episodes(task, policy, 2, np.random.default_rng(0), True)
+    with pytest.raises(GailbenchError, match=said):
+        evaluate(task, policy, 2, np.random.default_rng(0))
+    short = own_task("GailbenchWorthless-v0", {"horizon": 6})
+    assert evaluate(short, policy, 2, np.random.default_rng(0))[0].tolist() == [6.0, 6.0]
 
 
 def test_the_details_of_a_failed_run_tell_where_its_environment_failed(tmp_path):

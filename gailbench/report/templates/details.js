@@ -35,7 +35,7 @@ function runsTable(cell) {
     element("tr", {}, ...values.map((v) => element(tag, attributes, String(v))));
   const rows = cell.runs.map((run) => {
     const sorted = [...run.returns].sort((a, b) => a - b);
-    const levels = [sorted[0], sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
+    const levels = [sorted[0], quantile(sorted, 0.5), sorted.at(-1)];
     const numbers = [run.mean, run.score, ...levels].map(format);
     return row("td", [run.seed, ...numbers, run.returns.length]);
   });
