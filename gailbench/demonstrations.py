@@ -161,7 +161,8 @@ class Demonstrations:
         if trajectories > self.trajectories:
             raise GailbenchError(
                 f"size {trajectories} is larger than the demonstrations of '{self.task}', which hold "
-                f"{plural(self.trajectories, 'trajectory')}; choose a smaller --sizes, or name more with --demos"
+                f"{plural(self.trajectories, 'trajectory')}; choose a smaller --sizes, or name more, made by "
+                "'gailbench demos sample', with --demos"
             )
         rows = np.concatenate(
             [

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gailbench.networks import MLP, Activation, Standardizer
+from gailbench.networks import MLP, Activation, Standardizer, flatten
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.state import State, join, part
@@ -170,6 +170,10 @@ class Policy(nn.Module):
         """Multiply the standard deviations of the actions (Gaussian policies) by a factor."""
         with torch.no_grad():
             self.log_std.add_(math.log(factor))
+
+    def vector(self) -> Tensor:
+        """Return all parameters in one vector (P,)."""
+        return flatten(self.ordered_parameters())
 
     def output(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the means or logits (B, A) at observations (B, O)."""

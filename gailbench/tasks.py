@@ -105,8 +105,9 @@ def get_task(name: str) -> Task:
 
 
 def as_option(task: Task) -> str:
-    """Return how to name a task on the command line. A user's own task does not know the id or file it was given as."""
-    return f"--task {task.name}" if task.name in TASKS else "with the same --task"
+    """Return the option that names a task on the command line. A user's own task does not know the id or file that it
+    was given as, so TASK stands for it."""
+    return f"--task {task.name if task.name in TASKS else 'TASK'}"
 
 
 def find_task(name: str) -> Task:

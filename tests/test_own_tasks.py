@@ -190,7 +190,10 @@ def test_train_sample_run_resume_on_an_own_task(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "heavy.toml", FILE)
     unknown = call("run", "--task", path)
-    assert (unknown.code, "gailbench expert train with the same --task" in unknown.err) == (1, True)
+    assert (
+        unknown.code,
+        "gailbench expert train --task TASK --out results/experts/heavy.safetensors" in unknown.err,
+    ) == (1, True)
     trained = call("expert", "train", "--task", path)
     assert trained.code == 0, trained.err
     assert (tmp_path / "results" / "experts" / "heavy.safetensors").exists()

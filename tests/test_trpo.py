@@ -398,7 +398,7 @@ def test_no_step_along_a_gradient_that_is_not_finite(bad: float) -> None:
 def random_policy(discrete: bool, activation: str, hidden: tuple[int, ...] = (7, 6)) -> Policy:
     """All parameters away from 0, float64."""
     policy = Policy(4, 3, discrete, hidden, activation).double()
-    size = flatten(policy.ordered_parameters()).numel()
+    size = policy.vector().numel()
     assign(policy.ordered_parameters(), torch.from_numpy(np.random.default_rng(0).normal(0.0, 0.6, size)))
     return policy
 
@@ -451,7 +451,7 @@ def test_fisher_product_is_the_expected_outer_product_of_scores(discrete: bool) 
         scores.append(torch.cat((by_output @ jacobian, by_free), dim=1))
     product = fisher_product(policy, observations)
     for _ in range(5):
-        v = torch.from_numpy(generator.normal(size=flatten(policy.ordered_parameters()).numel()))
+        v = torch.from_numpy(generator.normal(size=policy.vector().numel()))
         squares = torch.stack([torch.square(score @ v) for score in scores])  # (rows, samples)
         error = float(torch.sqrt(squares.var(1).sum() / samples)) / 3
         assert abs(float(v @ product(v)) - float(squares.mean())) < 4 * error
@@ -524,10 +524,10 @@ def test_policy_step_measures_kl_from_old_to_new(task: str, sample_batch: Sample
 @TASKS
 def test_policy_step_leaves_the_standardizer_and_the_batch_alone(task: str, sample_batch: SampleBatch) -> None:
     policy, batch = sample_batch(task, envs=4, steps=25)
-    standardizer, vector = policy.standardizer.state(), flatten(policy.ordered_parameters())
+    standardizer, vector = policy.standardizer.state(), policy.vector()
     kept = copy.deepcopy(batch)
     policy_step(policy, batch, advantages_of(batch), np.random.default_rng(0), TrustRegion())
-    assert not torch.equal(flatten(policy.ordered_parameters()), vector)
+    assert not torch.equal(policy.vector(), vector)
     for name, value in policy.standardizer.state().items():
         assert_array_equal(value, standardizer[name])
     for name in ("observations", "actions", "outputs", "log_probabilities", "rewards"):
@@ -560,10 +560,10 @@ def test_policy_step_moves_the_deviations(sample_batch: SampleBatch) -> None:
 
 def test_policy_step_without_advantage_is_no_step(sample_batch: SampleBatch) -> None:
     policy, batch = sample_batch("cartpole", envs=4, steps=25)
-    vector = flatten(policy.ordered_parameters())
+    vector = policy.vector()
     outcome = policy_step(policy, batch, np.zeros(len(batch), np.float32), np.random.default_rng(0), TrustRegion())
     assert not outcome.accepted
-    assert torch.equal(flatten(policy.ordered_parameters()), vector)
+    assert torch.equal(policy.vector(), vector)
 
 
 def test_policy_steps_with_equal_generators_give_equal_bytes(sample_batch: SampleBatch) -> None:
@@ -572,7 +572,7 @@ def test_policy_steps_with_equal_generators_give_equal_bytes(sample_batch: Sampl
     for seed in (0, 0, 1):
         own = copy.deepcopy(policy)
         policy_step(own, batch, advantages_of(batch), np.random.default_rng(seed), TrustRegion())
-        vectors.append(flatten(own.ordered_parameters()))
+        vectors.append(own.vector())
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(vectors[0], vectors[2])  # another tenth of the batch for the curvature
 
@@ -588,7 +588,7 @@ def test_policy_step_knows_valid_pairs_only(task: str, waste: float, sample_batc
     ]
     assert outcomes[0].accepted
     assert outcomes[0] == outcomes[1]
-    assert torch.equal(flatten(policy.ordered_parameters()), flatten(own.ordered_parameters()))
+    assert torch.equal(policy.vector(), own.vector())
 
 
 # ---- The value function

@@ -10,6 +10,7 @@ import click
 
 from gailbench.commands.options import FILE, MILLION, POSITIVE, SEED, TASK_LIST, check_free, one_task, overwrite_option
 from gailbench.commands.printing import print_json, say, telling
+from gailbench.plumbing.errors import plural
 from gailbench.tasks import TASKS, Task, as_option
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def demos_sample(
             found = demonstrations.sample(task, policy, digest, trajectories or task.demonstrations, seed)
             found.write(path)
             tell(
-                f"{task.name}: {found.trajectories} trajectories, return {found.returns.mean():.2f} ± "
+                f"{task.name}: {plural(found.trajectories, 'trajectory')}, return {found.returns.mean():.2f} ± "
                 f"{found.returns.std():.2f}, written to {path}"
             )
             say(_next(task, path, found))

@@ -152,7 +152,7 @@ def _returns(figures: dict[str, Any]) -> str:
 
 def _next(task: Task, path: Path) -> str:
     if path == default_path(task):
-        return "next: gailbench run with the same --task"
+        return f"next: gailbench run {as_option(task)}"
     return f"next: gailbench demos sample {as_option(task)} --expert {shlex.quote(str(path))}"
 
 

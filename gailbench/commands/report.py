@@ -41,7 +41,7 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
     """Compare results with the paper's: write tables, figures and a page, and print the table.
 
     Every cell gets a verdict: matches, better, worse or open. Without --out the report is also written to
-    RESULTS/README.md.
+    RESULTS/README.md, unless that file has text of yours.
 
     \b
     Example:
@@ -56,9 +56,11 @@ def report(results: Path, out: Path | None, formats: list[str], added: tuple[Pat
     for remark in report.remarks:
         say(f"remark: {remark}")
     say(f"{len(report.files)} files written to {folder}")
-    if out is None and "md" in formats:
-        shown = write_results_readme(report, results)
-        say(f"{shown} written" if shown else f"{results / 'README.md'} is not gailbench's own and is kept as it is")
+    overview = results / "README.md"
+    filled = readme is not None and readme.resolve() == overview.resolve()  # its block is written below
+    if out is None and "md" in formats and not filled:
+        written = write_results_readme(report, results)
+        say(f"{overview} written" if written else f"{overview} has text that gailbench did not write and is kept")
     if readme is not None:
         fill_readme(readme, report.findings, results)
         say(f"numbers written into {readme}")

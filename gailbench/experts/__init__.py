@@ -103,8 +103,8 @@ def check_exists(task: Task, results: Path) -> None:
     path = default_path(task, results)
     if not path.exists():
         raise GailbenchError(
-            f"there is no expert of '{task.name}' at {path}; 'gailbench expert train {_same(task, path)}' trains one, "
-            "and 'gailbench run --demos' takes demonstrations of your own"
+            f"there is no expert of '{task.name}' at {path}; 'gailbench run --demos' takes demonstrations of your own, "
+            f"and this command trains one: {_command(task, path)}"
         )
 
 
@@ -118,13 +118,14 @@ def check_trained_on(task: Task, path: Path, card: Mapping[str, Any]) -> None:
         name, (then, now) = next(iter(changes.items()))
         raise GailbenchError(
             f"{path} was trained on '{task.name}' with {name} {then}, which is now {now}; give the changed task "
-            f"another name, or train its expert anew ('gailbench expert train {_same(task, path)} --overwrite')"
+            f"another name, or train its expert anew: {_command(task, path)} --overwrite"
         )
 
 
-def _same(task: Task, path: Path) -> str:
-    """Return the options of `gailbench expert train` that train a task's expert at its path."""
-    return as_option(task) if task.name in TASKS else f"{as_option(task)} and --out {shlex.quote(str(path))}"
+def _command(task: Task, path: Path) -> str:
+    """Return the command that trains a task's expert at its path."""
+    out = "" if task.name in TASKS else f" --out {shlex.quote(str(path))}"
+    return f"gailbench expert train {as_option(task)}{out}"
 
 
 def changes_since(task: Task, card: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

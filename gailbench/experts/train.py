@@ -95,7 +95,6 @@ def train(
             policy to start from is damaged or has other networks than the recipe's; or the recipe scales the noise of
             discrete actions.
     """
-    versions()  # asked once and kept, before hours in which the source may change
     files = ExpertFiles(out)
     check_writable(out.parent)
     policy = None
@@ -182,6 +181,8 @@ def _train(
     notice: Callable[[str], None],
     refused: tuple[type[GailbenchError], ...],
 ) -> dict[str, Any]:
+    made_with = versions()  # before hours in which the source may change
+
     def make() -> Training:
         learner = RewardLearner(recipe.training_task(task), TrueReward(), recipe.loop_settings(), recipe.seed)
         learner.held = recipe.held or 0
@@ -228,7 +229,7 @@ def _train(
         "checkpoint_sha256": sha256_of(files.checkpoint),
         "wall_seconds": round(training.seconds, 1),
         "settings": recipe.settings(),
-        "versions": versions(),
+        "versions": made_with,
         "command": command(),
         **ends,
     }

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from gailbench.algorithms import CONSTANT
 from gailbench.paper.tables import CELL, published_baselines, published_runs
+from gailbench.plumbing.errors import plural
 from gailbench.report import text
 from gailbench.report.across_seeds import RANKS
 from gailbench.report.add import ADDED
@@ -80,7 +81,7 @@ def page(findings: Findings) -> str:
             {
                 **row,
                 "number": len(findings.table) + position,
-                "label": f"{row['task']}, {heading(row['algorithm'])}, {row['trajectories']} trajectories, "
+                "label": f"{row['task']}, {heading(row['algorithm'])}, {plural(row['trajectories'], 'trajectory')}, "
                 f"{row['settings']}",
                 "returns": text.mean_and_std(row["mean"], row["std"]),
                 "normalized": text.score(row["normalized_mean"]),

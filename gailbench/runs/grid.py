@@ -288,8 +288,9 @@ def _check_can_be_sampled(task: Task, request: Request) -> None:
     for size in request.sizes or task.sizes:
         if size > task.demonstrations:
             raise GailbenchError(
-                f"size {size} is larger than the demonstrations of '{task.name}', which hold {task.demonstrations} "
-                "trajectories; choose a smaller --sizes, or name more, made by 'gailbench demos sample', with --demos"
+                f"size {size} is larger than the demonstrations of '{task.name}', which hold "
+                f"{plural(task.demonstrations, 'trajectory')}; choose a smaller --sizes, or name more, made by "
+                "'gailbench demos sample', with --demos"
             )
 
 

@@ -62,6 +62,16 @@ def test_more_iterations_continue_to_the_bytes_of_one_longer_training(own: Path,
         assert after[key] == other[key], key
 
 
+def test_a_card_names_the_source_that_trained_the_expert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the source at the end, which may have changed in the meantime."""
+    monkeypatch.setattr("gailbench.experts.train.versions", lambda: {"commit": "before"})
+
+    def change(_: object) -> None:
+        monkeypatch.setattr("gailbench.experts.train.versions", lambda: {"commit": "after"})
+
+    assert train(CARTPOLE, SMALL, tmp_path / "own.safetensors", change)["versions"] == {"commit": "before"}
+
+
 def test_the_same_command_again_changes_nothing(own: Path) -> None:
     before = files_under(own.parent)
     again = expert_train(own, 2)
