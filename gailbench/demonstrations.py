@@ -201,8 +201,7 @@ class Demonstrations:
             GailbenchError: The file cannot be written.
         """
         content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        content["sha256"] = np.asarray(self.sha256() if self.stated_sha256 else "")
-        del content["stated_sha256"]
+        content["sha256"] = content.pop("stated_sha256")  # not that of changed content
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open_atomic(path) as file:

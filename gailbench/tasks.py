@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from gailbench.paper import ALGORITHMS
-from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.plumbing.errors import GailbenchError, first_line, nearest, plural
 from gailbench.plumbing.files import read_toml
 
 RewardSign = Literal["positive", "negative"]
@@ -136,7 +136,7 @@ def own_task(environment: str, values: Mapping[str, Any] | None = None) -> Task:
     trajectory are kept, 25 trajectories are sampled, and the sizes are the paper's for MuJoCo.
 
     Raises:
-        GailbenchError: Gymnasium does not know the id.
+        GailbenchError: Gymnasium does not know the id, or values do not fit together.
     """
     given = dict(values or {})
     horizon = int(given.get("horizon") or _time_limit(environment))
@@ -155,6 +155,11 @@ def own_task(environment: str, values: Mapping[str, Any] | None = None) -> Task:
         "training_runs": 0,
     }
     task = Task(environment=environment, **{**defaults, **given})
+    if max(task.sizes) > task.demonstrations:
+        fewer = plural(task.demonstrations, "demonstration")
+        raise GailbenchError(
+            f"'{task.name}' has the size {max(task.sizes)} and only {fewer}; give smaller sizes or more demonstrations"
+        )
     if not _NAME.fullmatch(task.name):
         raise GailbenchError(
             f"'{task.name}' cannot be the name of a task: use letters, digits, dots, dashes and underscores, at most 80"

@@ -206,6 +206,7 @@ def test_damaged_standard_demonstrations_are_sampled_again(share: float, results
     path.write_bytes(content[: int(share * len(content))])
     _assert_redone(call(*_command(results)), results, undisturbed, str(path), "sampled again")
     assert path.read_bytes() == content
+    assert path.with_name("unusable-cartpole.npz").read_bytes() == content[: int(share * len(content))]
 
 
 def test_demonstrations_that_become_unreadable_fail_their_runs_only(results: Path) -> None:

@@ -12,10 +12,11 @@ import socket
 import tempfile
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gailbench import demonstrations
+from gailbench import demonstrations, experts
 from gailbench.demonstrations import Demonstrations
 from gailbench.engines import GRACE, LOCKED_PAUSE, Endings
 from gailbench.plumbing.errors import GailbenchError, first_line
@@ -25,6 +26,7 @@ from gailbench.plumbing.interrupts import StopSignals
 from gailbench.plumbing.locks import Lock, Locked
 from gailbench.runs.folder import RunFolder, folder_of
 from gailbench.runs.grid import Event, Job, OnEvent, Outcome, attempt, keep_error, ordered
+from gailbench.tasks import TASKS
 
 CPUS = 1
 RETRIES = 5
@@ -141,6 +143,7 @@ class _Driver:
             self._results,
             self._token,
             _files(folder_of(job.spec, self._results)),
+            _own_expert(job, self._results),
             self._checkpoint_every,
         )
         self._open[reference] = job
@@ -164,11 +167,17 @@ class _Driver:
 
 
 def _carry_out(
-    job: Job, found: Demonstrations | None, results: Path, token: Path, files: Files, checkpoint_every: float
+    job: Job,
+    found: Demonstrations | None,
+    results: Path,
+    token: Path,
+    files: Files,
+    expert: Files,
+    checkpoint_every: float,
 ) -> tuple[Event, list[str], Files]:
     """The Ray task: do a job in the results folder, or in a temporary folder of this node and return its files.
 
-    It also returns the notices about the job.
+    It also returns the notices about the job. `files` are those of the run, `expert` those of the task's expert.
     """
     from gailbench.plumbing.computing import prepare_process
 
@@ -187,6 +196,8 @@ def _carry_out(
             folder = folder_of(job.spec, Path(temporary))
             folder.path.mkdir(parents=True)
             _write_files(folder, files)
+            for name, content in expert.items():
+                write_atomic(Path(temporary) / "experts" / name, content)
             event = attempt(job, lambda: found, Path(temporary), hear, lambda: signals.set, checkpoint_every)
             return event, notices, _files(folder)
 
@@ -195,8 +206,24 @@ def _files(folder: RunFolder) -> Files:
     """Return the contents of a run's files, by name."""
     if not folder.path.is_dir():
         return {}
-    paths = (path for path in folder.path.iterdir() if path.is_file() and path != folder.lock)
-    return {path.name: path.read_bytes() for path in paths}
+    return _contents(path for path in folder.path.iterdir() if path != folder.lock)
+
+
+def _own_expert(job: Job, results: Path) -> Files:
+    """Return the files of the expert of a user's own task. Some algorithms query it."""
+    task = job.spec.task_itself()
+    path = experts.default_path(task, results)
+    return {} if task.name in TASKS else _contents((path, path.with_suffix(".json")))
+
+
+def _contents(paths: Iterable[Path]) -> Files:
+    """Return the contents of those files that are there, by name. Temporary files of other processes are left out."""
+    found = {}
+    for path in paths:
+        if path.is_file() and not path.name.startswith("."):
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it
+                found[path.name] = path.read_bytes()
+    return found
 
 
 def _write_files(folder: RunFolder, files: Files) -> None:

@@ -43,6 +43,11 @@ def read(path_or_id: Path | str, facts: Facts) -> Imported:
         GailbenchError: The file has no known format, cannot be read, needs a missing package, or does not fit the task.
     """
     format = recognize(path_or_id)
+    if facts.first_action and format != "npz":
+        raise GailbenchError(
+            f"the actions of '{facts.task}' begin at {facts.first_action}, and it is not known how {path_or_id} counts "
+            "them; save an .npz file of observations, actions counted from 0, and lengths"
+        )
     return build(FORMATS[format](locate(path_or_id), facts), facts, format)
 
 

@@ -83,7 +83,8 @@ def _ends(
     if raw.terminated is not None:
         return raw.terminated, ~raw.terminated | (lengths >= horizon)
     if raw.truncated is not None:
-        return ~raw.truncated, raw.truncated
+        terminated = ~raw.truncated if raw.done is None else raw.done & ~raw.truncated
+        return terminated, ~terminated
     remarks.append(
         f"the file does not say how trajectories ended: those of {horizon} steps or more count as truncated, "
         "shorter ones as terminated"

@@ -24,6 +24,7 @@ class Facts:
         action_high: (A,) upper bounds of actions; None if discrete.
         horizon: The task's time limit in steps.
         keep_every: k; subsampling keeps every k-th pair.
+        first_action: The number of the environment's first discrete action; ours count from 0.
         seed: Seed from which the offsets of subsampling are drawn if the file has none.
     """
 
@@ -35,6 +36,7 @@ class Facts:
     action_high: NDArray[Any] | None
     horizon: int
     keep_every: int
+    first_action: int = 0
     seed: int = 0
 
 
@@ -74,5 +76,6 @@ def facts_of(task: Task, seed: int = 0) -> Facts:
         action_high=None if discrete else actions.high,
         horizon=task.horizon,
         keep_every=task.keep_every,
+        first_action=int(actions.start) if discrete else 0,
         seed=seed,
     )

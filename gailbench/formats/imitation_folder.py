@@ -36,6 +36,8 @@ def read(path: Path, facts: Facts) -> Raw:
         with contextlib.ExitStack() as stack, readable(file, "an Arrow file of Hugging Face's datasets"):
             for name, column in _columns(file, stack).items():
                 for chunk in column.chunks:
+                    if not len(chunk):
+                        continue
                     values, widths = _flat(chunk)
                     budget.take(name, values.shape, values.dtype.itemsize, values.nbytes)
                     parts.setdefault(name, []).append(values)
@@ -43,7 +45,7 @@ def read(path: Path, facts: Facts) -> Raw:
     for name in ("obs", "acts", "terminal"):
         if not sum(map(len, rows.get(name, []))):
             raise GailbenchError(f"{path} lacks the column {name} or any row; save trajectories as imitation does")
-    columns = {name: np.concatenate(values) for name, values in parts.items()}
+    columns = {name: _joined(path, name, values) for name, values in parts.items()}
     counts = {name: np.concatenate(values) for name, values in rows.items()}
     if "rews" in counts and not np.array_equal(counts["rews"], counts["acts"]):
         raise shape_error(path, "rews", columns["rews"], "one reward per action of each row", "save them again")
@@ -53,6 +55,13 @@ def read(path: Path, facts: Facts) -> Raw:
     return split(
         path, columns["obs"], columns["acts"], steps, flags(path, "terminal", columns["terminal"]), columns.get("rews")
     )
+
+
+def _joined(path: Path, name: str, parts: list[NDArray[Any]]) -> NDArray[Any]:
+    if len(shapes := {part.shape[1:] for part in parts}) > 1:
+        listed = " and ".join(map(str, sorted(shapes)))
+        raise GailbenchError(f"{path}: {name} holds entries of the shapes {listed}, expected one; save them again")
+    return np.concatenate(parts)
 
 
 def _files(path: Path) -> list[Path]:

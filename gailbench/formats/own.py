@@ -13,6 +13,7 @@ from gailbench.formats.facts import Facts
 from gailbench.formats.raw import Raw, checked_lengths, count
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.npz import Archive, open_archive
+from gailbench.tasks import TASKS
 
 # Names of arrays that mark ends, by their meaning.
 _ENDS = {
@@ -20,6 +21,8 @@ _ENDS = {
     "truncated": ("truncated", "timeouts"),
     "done": ("dones",),
 }
+# Arrays that no file of Stable-Baselines has.
+MARKS = {"lengths", *(name for names in _ENDS.values() for name in names)}
 
 
 def read(path: Path, facts: Facts) -> Raw:
@@ -41,7 +44,9 @@ def read(path: Path, facts: Facts) -> Raw:
         if "lengths" in archive.names:
             lengths = checked_lengths(path, "lengths", archive.read("lengths"), count(observations))
         else:
-            lengths = _lengths(path, marks, count(observations), remarks)
+            done = _done(path, marks, count(observations), remarks)
+            lengths = split_at_ends(done)
+            marks["done"] = (marks.get("done", ("ends", done))[0], done)
         ends = {
             meaning: last_flags(path, name, values, lengths)
             if len(values) == count(observations) and len(lengths) != count(observations)
@@ -64,10 +69,10 @@ def read(path: Path, facts: Facts) -> Raw:
         )
 
 
-def _lengths(
+def _done(
     path: Path, marks: dict[str, tuple[str, NDArray[np.bool_]]], pairs: int, remarks: list[str]
-) -> NDArray[np.int64]:
-    """Return lengths from flags that mark the last pairs of trajectories."""
+) -> NDArray[np.bool_]:
+    """Return which pairs (M,) are marked as the last of their trajectory by any array."""
     if not marks:
         raise GailbenchError(
             f"{path} lacks lengths, and no array marks ends either; save the trajectories' lengths as integers"
@@ -78,10 +83,10 @@ def _lengths(
                 f"{path}: {name} has shape {values.shape}, expected ({pairs},), since there are no lengths; "
                 "save one flag per pair, or add lengths"
             )
-    ends = np.logical_or.reduce([values for _, values in marks.values()])
-    if pairs and not ends[-1]:
+    done = np.logical_or.reduce([values for _, values in marks.values()])
+    if pairs and not done[-1]:
         remarks.append("the last trajectory has no end in the file; it may be cut off")
-    return split_at_ends(ends)
+    return done
 
 
 def _check_scalars(archive: Archive, facts: Facts) -> None:
@@ -91,7 +96,8 @@ def _check_scalars(archive: Archive, facts: Facts) -> None:
             f"{path} has demonstrations format {version}; this version reads {FORMATS[-1]}, use the one that wrote it"
         )
     if (task := _text(archive, "task") or facts.task) != facts.task:
-        raise GailbenchError(f"{path} holds demonstrations of task '{task}', not '{facts.task}'; give --task {task}")
+        remedy = f"give --task {task}" if task in TASKS else "give the id or the .toml file of that task with --task"
+        raise GailbenchError(f"{path} holds demonstrations of task '{task}', not '{facts.task}'; {remedy}")
     if (actions := _integer(archive, "num_actions", facts.action_dim)) != facts.action_dim:
         raise GailbenchError(
             f"{path}: num_actions is {actions}, expected {facts.action_dim} for task '{facts.task}'; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gailbench.formats import imitation_folder, minari, paper, stable
+from gailbench.formats import imitation_folder, minari, own, paper, stable
 from gailbench.formats.hdf5 import SIGNATURE, open_hdf5
 from gailbench.plumbing.bounds import readable
 from gailbench.plumbing.errors import GailbenchError
@@ -39,7 +39,7 @@ def locate(path_or_id: Path | str) -> Path:
             return folder
         raise GailbenchError(
             f"there is no file or folder {text}, and no Minari dataset of that id in {minari.root()}; "
-            f"'minari download {text}' fetches a public one"
+            f"'minari download {text}' fetches a public one (with pip install 'minari[hf]')"
         )
     raise GailbenchError(f"there is no file or folder {text!r}; {_WANTED}, or the id of a local Minari dataset")
 
@@ -92,10 +92,10 @@ def _zip(path: Path) -> str:
         raise GailbenchError(f"{path} is a file of PyTorch, whose pickle is never loaded; save arrays with np.savez")
     if not names:
         raise GailbenchError(f"{path} is a zip archive without NumPy arrays, of {len(files)} files; unpack it first")
+    if {"observations", "actions"} <= names and ("episode_starts" not in names or names & own.MARKS):
+        return "npz"
     if "actions" in names and "episode_starts" in names and names & set(stable.OBSERVATIONS):
         return "stable-baselines-npz"
-    if {"observations", "actions"} <= names:
-        return "npz"
     if {"obs", "acts", "indices", "terminal"} <= names:
         return "imitation-npz"
     if {"obs", "acs"} <= names:

@@ -141,7 +141,7 @@ def demonstrations_for(
     """Return the demonstrations for a task's runs, their file, and whether they are a user's own.
 
     Without `file` they are those of the task's expert, from the results folder. If they are missing or damaged there,
-    they are sampled, and with `write` also written.
+    they are sampled, and with `write` also written. A damaged file is renamed first.
 
     Raises:
         GailbenchError: The task has no expert, or a file is damaged or of another task.
@@ -178,7 +178,7 @@ def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Noti
     if path.exists():
         try:
             found = demonstrations.read(path)
-            if found.stated_sha256:
+            if found.stated_sha256 or not found.expert_sha256:  # an import has neither
                 return found
             remark = f"{path} was written by an earlier version, without a checksum"
         except Unreadable:  # the file may be undamaged
@@ -186,13 +186,30 @@ def _standard_demonstrations(task: Task, path: Path, results: Path, notice: Noti
         except GailbenchError as damage:
             remark = str(damage).partition("; ")[0]
         policy, digest = experts.load(task, results=results)
-        notice(f"{remark}; it is sampled again from the task's expert")
+        if write:
+            remark = f"{remark}; it is now {_put_aside(path).name}"
+        notice(f"{remark}; demonstrations are sampled again from the task's expert")
     else:
         policy, digest = experts.load(task, results=results)
     found = demonstrations.sample(task, policy, digest, task.demonstrations, DEMONSTRATIONS_SEED)
     if write:
         found.write(path)
     return found
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a file, which may be a user's, and return its new path.
+
+    Raises:
+        GailbenchError: There is a file of the new name already, or the file cannot be renamed.
+    """
+    aside = path.with_name(f"unusable-{path.name}")
+    if aside.exists():
+        raise GailbenchError(f"{path} cannot be used, and {aside} is there already; move one of them away")
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        raise GailbenchError(f"{path} cannot be used, and not be renamed either: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,25 @@ REFUSED = {
 }
 
 
+def two_files(folder, **changes):
+    """Write a folder with a second file, which has these changes."""
+    store(folder)
+    second = store(folder.with_name("second"), **changes) / "data-00000-of-00001.arrow"
+    second.rename(folder / "second.arrow")
+    files = ("data-00000-of-00001.arrow", "second.arrow")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in files]}))
+    return folder
+
+
+def test_a_file_without_rows_holds_nothing(tmp_path):
+    folder = two_files(tmp_path / "demos", **{name: [] for name in columns()})
+    assert_equal(formats.read(folder, make_facts(True)).demonstrations, make(True))
+
+
+def test_files_of_observations_of_two_widths_are_refused(tmp_path):
+    refusal(two_files(tmp_path / "demos", obs=WIDE), "obs holds entries of the shapes (2,) and (5,)")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_is_refused_with_the_column(case, tmp_path):
     changes, words = REFUSED[case]

@@ -10,6 +10,7 @@ from format_helpers import LENGTHS, Trap, assert_equal, both, make, make_facts, 
 
 from gailbench import demonstrations, formats
 from gailbench.demonstrations import Demonstrations
+from gailbench.plumbing.errors import GailbenchError
 
 BARE = ("observations", "actions", "lengths")
 
@@ -124,6 +125,30 @@ def test_a_trajectory_that_the_file_does_not_end_is_kept_with_a_remark(tmp_path)
     assert not imported.demonstrations.terminated[3]
     assert any("no end in the file" in remark for remark in imported.remarks)
     assert any("1 trajectories neither terminated nor" in remark for remark in imported.remarks)
+
+
+@pytest.mark.parametrize("name", ["dones", "terminals", "timeouts"])
+def test_a_trajectory_that_the_file_does_not_end_did_not_terminate(name, tmp_path):
+    path = store(tmp_path / "demos.npz", lengths=None, **{name: TIMEOUT})
+    found = formats.read(path, make_facts(True)).demonstrations
+    assert found.lengths.tolist() == [13, 3]
+    assert (bool(found.terminated[1]), bool(found.truncated[1])) == (False, True)
+
+
+def test_the_task_of_a_file_is_named_so_that_it_can_be_given(tmp_path):
+    refusal(store(tmp_path / "demos.npz", task="cartpole"), "task 'cartpole', not 'mountaincar'; give --task cartpole")
+    refusal(store(tmp_path / "demos.npz", task="own"), "task 'own', not 'mountaincar'; give the id or the .toml file")
+
+
+def test_where_actions_do_not_begin_at_zero_only_our_format_is_imported(tmp_path):
+    facts = formats.Facts(**{**vars(make_facts(True)), "first_action": 1})
+    d = make(True)
+    assert np.array_equal(formats.read(store(tmp_path / "demos.npz"), facts).demonstrations.actions, d.actions)
+    starts = np.zeros(16)
+    starts[d.starts] = 1
+    np.savez(tmp_path / "other.npz", obs=d.observations, actions=d.actions + 1, episode_starts=starts)
+    with pytest.raises(GailbenchError, match=r"begin at 1, .* save an \.npz file of .* actions counted from 0"):
+        formats.read(tmp_path / "other.npz", facts)
 
 
 def test_trajectories_beyond_the_horizon_are_kept_with_a_remark(tmp_path):

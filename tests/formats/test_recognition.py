@@ -32,6 +32,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         ("obs actions rewards episode_starts episode_returns", "stable-baselines-npz"),
         ("observations actions episode_starts", "stable-baselines-npz"),
         ("states actions episode_starts", "stable-baselines-npz"),
+        ("observations actions episode_starts lengths", "npz"),
+        ("observations actions episode_starts truncated", "npz"),
         ("obs acts rews terminal indices infos", "imitation-npz"),
     ],
 )

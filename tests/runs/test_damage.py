@@ -193,6 +193,44 @@ def test_equal_numbers_in_another_type_or_byte_order_have_the_same_hash(order: s
     assert read.actions.dtype == np.int64
 
 
+def test_exported_demonstrations_with_changed_content_stay_a_users_own(tmp_path: Path) -> None:
+    policy, digest = experts.load(CARTPOLE)
+    demonstrations.sample(CARTPOLE, policy, digest, 2, 0).write(tmp_path / "own.npz")
+    content = dict(np.load(tmp_path / "own.npz"))
+    np.savez(tmp_path / "own.npz", **{**content, "actions": 1 - content["actions"]})
+    changed = demonstrations.read(tmp_path / "own.npz")
+    changed.write(tmp_path / "exported.npz")
+    assert (changed.genuine, demonstrations.read(tmp_path / "exported.npz").genuine) == (False, False)
+
+
+def test_a_users_demonstrations_in_the_place_of_the_experts_are_kept(tmp_path: Path) -> None:
+    policy, _ = experts.load(CARTPOLE)
+    path = tmp_path / "demos" / "cartpole.npz"
+    imported = demonstrations.sample(CARTPOLE, policy, "", 2, 0)
+    replace(imported, seed=-1, stated_sha256="").write(path)
+    before = path.read_bytes()
+    with pytest.raises(GailbenchError, match=r"was not sampled from the task's expert; move it away"):
+        demonstrations_for(CARTPOLE, tmp_path, None)
+    assert path.read_bytes() == before
+
+
+def test_a_file_in_the_place_of_the_experts_demonstrations_is_put_aside_once(tmp_path: Path) -> None:
+    path = tmp_path / "demos" / "cartpole.npz"
+    path.parent.mkdir()
+    path.write_bytes(b"of another program")
+    heard: list[str] = []
+    demonstrations_for(CARTPOLE, tmp_path, None, heard.append, write=False)
+    assert path.read_bytes() == b"of another program"
+    demonstrations_for(CARTPOLE, tmp_path, None, heard.append)
+    assert "it is now unusable-cartpole.npz; demonstrations are sampled again" in heard[1]
+    assert (tmp_path / "demos" / "unusable-cartpole.npz").read_bytes() == b"of another program"
+    assert demonstrations.read(path).genuine
+    path.write_bytes(b"of a third")
+    with pytest.raises(GailbenchError, match="is there already; move one of them away"):
+        demonstrations_for(CARTPOLE, tmp_path, None)
+    assert path.read_bytes() == b"of a third"
+
+
 def test_demonstrations_without_a_checksum_are_sampled_again(tmp_path: Path) -> None:
     found, path, _ = demonstrations_for(CARTPOLE, tmp_path, None)
     content = dict(np.load(path))
