@@ -196,8 +196,10 @@ def _carry_out(
             folder = folder_of(job.spec, Path(temporary))
             folder.path.mkdir(parents=True)
             _write_files(folder, files)
+            experts_here = Path(temporary) / "experts"
+            experts_here.mkdir()
             for name, content in expert.items():
-                write_atomic(Path(temporary) / "experts" / name, content)
+                write_atomic(experts_here / name, content)
             event = attempt(job, lambda: found, Path(temporary), hear, lambda: signals.set, checkpoint_every)
             return event, notices, _files(folder)
 

@@ -19,7 +19,7 @@ from gailbench.engines import ray as engine
 from gailbench.plumbing.locks import Lock
 from gailbench.runs import grid
 from gailbench.runs.grid import Event, Job, Request
-from gailbench.tasks import get_task
+from gailbench.tasks import find_task, get_task
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 
@@ -164,6 +164,29 @@ def test_nodes_that_do_not_share_the_folder_return_the_runs(cluster: Any, undist
     assert {*first.complete, *second.complete} == {job.spec for job in jobs}
     assert second.failed == {}
     _assert_as_undisturbed(results, undisturbed)
+
+
+def test_a_node_without_the_folder_gets_the_expert_of_an_own_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some algorithms query it."""
+    files = {"Pendulum-v1.safetensors": b"a policy", "Pendulum-v1.json": b"its card"}
+    (tmp_path / "experts").mkdir()
+    for name, content in {**files, ".Pendulum-v1.json.x.tmp": b"", "Other-v1.json": b""}.items():
+        (tmp_path / "experts" / name).write_bytes(content)
+    found: dict[str, bytes] = {}
+
+    def attempt(job: grid.Job, _: object, results: Path, *__: object) -> Event:
+        found.update({path.name: path.read_bytes() for path in (results / "experts").iterdir()})
+        return Event(job, "complete")
+
+    monkeypatch.setattr(engine, "attempt", attempt)
+    (job,) = grid.plan(find_task("Pendulum-v1"), Request(tmp_path, algorithms=["constant"]))
+    expert = engine._own_expert(job, tmp_path)
+    engine._carry_out(job, None, tmp_path, tmp_path / "a node has no such file", {}, expert, 1.0)
+    assert found == files
+    (paper,) = grid.plan(get_task("cartpole"), Request(tmp_path, algorithms=["constant"]))
+    assert engine._own_expert(paper, tmp_path) == {}  # shipped with gailbench
 
 
 def test_a_run_that_fails_on_a_node_is_named_and_does_not_stop_the_others(cluster: Any, tmp_path: Path) -> None:
