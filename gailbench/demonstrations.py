@@ -159,11 +159,7 @@ class Demonstrations:
             GailbenchError: There are fewer trajectories.
         """
         if trajectories > self.trajectories:
-            raise GailbenchError(
-                f"size {trajectories} is larger than the demonstrations of '{self.task}', which hold "
-                f"{plural(self.trajectories, 'trajectory')}; choose a smaller --sizes, or name more, made by "
-                "'gailbench demos sample', with --demos"
-            )
+            raise too_few(self.task, trajectories, self.trajectories)
         rows = np.concatenate(
             [
                 np.arange(start + offset % keep_every, start + length, keep_every)
@@ -208,6 +204,14 @@ class Demonstrations:
                 np.savez_compressed(file, format=np.array(FORMAT), **content)
         except OSError as error:
             raise GailbenchError(f"cannot write demonstrations to {path}: {error.strerror}") from None
+
+
+def too_few(task: str, size: int, trajectories: int) -> GailbenchError:
+    """Return the error of a size that is larger than the demonstrations of a task."""
+    return GailbenchError(
+        f"size {size} is larger than the demonstrations of '{task}', which hold {plural(trajectories, 'trajectory')}; "
+        "choose a smaller --sizes, or name more, made by 'gailbench demos sample', with --demos"
+    )
 
 
 def sample(task: Task, policy: Policy, expert_sha256: str, trajectories: int, seed: int) -> Demonstrations:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gailbench.formats.ends import flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.imitation_npz import split
-from gailbench.formats.raw import Raw, checked_lengths, shape_error
+from gailbench.formats.raw import Raw, checked_lengths, joined, shape_error
 from gailbench.plumbing.bounds import Budget, read_json, readable
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.extras import load_extra
@@ -45,7 +45,10 @@ def read(path: Path, facts: Facts) -> Raw:
     for name in ("obs", "acts", "terminal"):
         if not sum(map(len, rows.get(name, []))):
             raise GailbenchError(f"{path} lacks the column {name} or any row; save trajectories as imitation does")
-    columns = {name: _joined(path, name, values) for name, values in parts.items()}
+    columns = {
+        name: joined(path, f"{name} holds entries of the shapes {{}}, expected one; save them again", values)
+        for name, values in parts.items()
+    }
     counts = {name: np.concatenate(values) for name, values in rows.items()}
     if "rews" in counts and not np.array_equal(counts["rews"], counts["acts"]):
         raise shape_error(path, "rews", columns["rews"], "one reward per action of each row", "save them again")
@@ -55,13 +58,6 @@ def read(path: Path, facts: Facts) -> Raw:
     return split(
         path, columns["obs"], columns["acts"], steps, flags(path, "terminal", columns["terminal"]), columns.get("rews")
     )
-
-
-def _joined(path: Path, name: str, parts: list[NDArray[Any]]) -> NDArray[Any]:
-    if len(shapes := {part.shape[1:] for part in parts}) > 1:
-        listed = " and ".join(map(str, sorted(shapes)))
-        raise GailbenchError(f"{path}: {name} holds entries of the shapes {listed}, expected one; save them again")
-    return np.concatenate(parts)
 
 
 def _files(path: Path) -> list[Path]:

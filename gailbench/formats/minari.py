@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gailbench.formats.ends import flags, last_flags
 from gailbench.formats.facts import Facts
 from gailbench.formats.hdf5 import Hdf5, open_hdf5
-from gailbench.formats.raw import Raw, count, shape_error
+from gailbench.formats.raw import Raw, count, joined, shape_error
 from gailbench.plumbing.bounds import read_json, readable
 from gailbench.plumbing.errors import GailbenchError
 
@@ -64,27 +64,21 @@ def read(path: Path, facts: Facts) -> Raw:
     remarks = _remarks(folder / METADATA)
     with open_hdf5(folder / MAIN_FILE if path.is_dir() else path, "minari") as file:
         found = [_episode(file, f"episode_{number}") for number in range(_episodes(file))]
-    joined = {name: _joined(file.path, name, [episode[name] for episode in found]) for name in found[0]}
+    wrong = "episodes' {name} have the shapes {{}} per step, expected one; leave the other episodes out"
+    arrays = {
+        name: joined(file.path, wrong.format(name=name), [episode[name] for episode in found]) for name in found[0]
+    }
     return Raw(
         path=path,
-        observations=joined["observations"],
-        actions=joined["actions"],
-        lengths=joined["lengths"],
-        rewards=joined["rewards"],
-        terminated=joined["terminated"],
-        truncated=joined["truncated"],
-        final_observations=joined["final_observations"],
+        observations=arrays["observations"],
+        actions=arrays["actions"],
+        lengths=arrays["lengths"],
+        rewards=arrays["rewards"],
+        terminated=arrays["terminated"],
+        truncated=arrays["truncated"],
+        final_observations=arrays["final_observations"],
         remarks=tuple(remarks),
     )
-
-
-def _joined(path: Path, name: str, parts: list[NDArray[Any]]) -> NDArray[Any]:
-    if len(shapes := {part.shape[1:] for part in parts}) > 1:
-        raise GailbenchError(
-            f"{path}: episodes' {name} have the shapes {', '.join(map(str, sorted(shapes)))} per step, expected one; "
-            "leave the other episodes out"
-        )
-    return np.concatenate(parts)
 
 
 def _episodes(file: Hdf5) -> int:

@@ -46,7 +46,7 @@ def read(path: Path, facts: Facts) -> Raw:
         else:
             done = _done(path, marks, count(observations), remarks)
             lengths = split_at_ends(done)
-            marks["done"] = (marks.get("done", ("ends", done))[0], done)
+            marks["done"] = ("done", done)
         ends = {
             meaning: last_flags(path, name, values, lengths)
             if len(values) == count(observations) and len(lengths) != count(observations)

@@ -62,6 +62,22 @@ def shape_error(path: Path, name: str, values: Numbers, expected: str, remedy: s
     return GailbenchError(f"{path}: {name} has shape {values.shape}, expected {expected}; {remedy}")
 
 
+def joined(path: Path, wrong: str, parts: list[Numbers]) -> Numbers:
+    """Return arrays (rows, ...) one after the other.
+
+    Args:
+        path: The file.
+        wrong: What is wrong if their rows differ in shape, with {} for the shapes, and what to do.
+        parts: The arrays.
+
+    Raises:
+        GailbenchError: Their rows differ in shape.
+    """
+    if len(shapes := {part.shape[1:] for part in parts}) > 1:
+        raise GailbenchError(f"{path}: {wrong.format(' and '.join(map(str, sorted(shapes))))}")
+    return np.concatenate(parts)
+
+
 def checked_lengths(path: Path, name: str, lengths: Numbers, pairs: int | None = None) -> NDArray[np.int64]:
     """Return lengths as (K,) int64.
 

@@ -164,13 +164,10 @@ def demonstrations_for(
         and found.seed == DEMONSTRATIONS_SEED
     )
     standard = sampled and found.trajectories == task.demonstrations
-    if file is None and sampled and not standard:
-        raise GailbenchError(
-            f"{path} holds {plural(found.trajectories, 'trajectory')}, but the task's demonstrations are now "
-            f"{task.demonstrations}; move it away, or name it with --demos"
-        )
     if file is None and not standard:
-        raise GailbenchError(f"{path} was not sampled from the task's expert; move it away, or name it with --demos")
+        held = f"holds {plural(found.trajectories, 'trajectory')}, but the task's demonstrations are now"
+        wrong = f"{held} {task.demonstrations}" if sampled else "was not sampled from the task's expert"
+        raise GailbenchError(f"{path} {wrong}; move it away, or name it with --demos")
     return found, path, not standard
 
 
@@ -304,11 +301,7 @@ def _check_can_be_sampled(task: Task, request: Request) -> None:
     experts.check_exists(task, request.results)
     for size in request.sizes or task.sizes:
         if size > task.demonstrations:
-            raise GailbenchError(
-                f"size {size} is larger than the demonstrations of '{task.name}', which hold "
-                f"{plural(task.demonstrations, 'trajectory')}; choose a smaller --sizes, or name more, made by "
-                "'gailbench demos sample', with --demos"
-            )
+            raise demonstrations.too_few(task.name, size, task.demonstrations)
 
 
 def _changes(algorithm: Algorithm, task: Task, request: Request) -> dict[str, Any]:
