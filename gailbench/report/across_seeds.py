@@ -61,7 +61,8 @@ def balanced(samples: Samples) -> NDArray[np.float64]:
 
 def interquartile_mean(samples: Samples) -> NDArray[np.float64]:
     """Return the mean of the middle half of the scores, (...)."""
-    return np.asarray(stats.trim_mean(balanced(samples), 0.25, axis=-1))
+    scores = np.repeat(balanced(samples), 4, axis=-1)  # a quarter of these is a whole number, as trim_mean needs
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=-1))
 
 
 def probability_of_improvement(first: Samples, second: Samples) -> NDArray[np.float64]:

@@ -179,7 +179,7 @@ def _across_seeds(findings: Findings) -> list[str]:
             f"Probability that a run of {across.proposed} scores above a run of the other algorithm.",
             _estimates(across.improvement),
         ]
-    return parts + [f"- {escape(note)}" for note in _notes(across.iqm)]
+    return parts + [f"- {escape(note)}" for note in _notes(pd.concat([across.iqm, across.improvement]))]
 
 
 def _estimates(frame: pd.DataFrame) -> str:

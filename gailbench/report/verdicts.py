@@ -216,17 +216,12 @@ def _cell(
     }
     if verdict != (by_interval := judge(found.low, found.high)):
         words["open"] = f"{words[by_interval]}, but a permutation test of the same runs is not sure"
-    if verdict == "open" and len(runs) > 1:
-        evidence = f"(Welch's p = {found.p:.2g})"
+    elif verdict == "open" and len(runs) > 1:
         differ = found.p < 1 - CONFIDENCE
-        found_any = (
-            f"a difference is found {evidence}, maybe within the margin"
-            if differ
-            else f"no difference is found {evidence}"
-        )
-        notes.insert(0, found_any)
-        if without := _without_failures(scores, theirs):
-            notes.insert(1, without)
+        words["open"] += f"; {'a' if differ else 'no'} difference is found (p = {found.p:.2g})"
+        words["open"] += ", maybe within the margin" if differ else ""
+    if verdict == "open" and len(runs) > 1 and (without := _without_failures(scores, theirs)):
+        notes.insert(0, without)
     return *numbers, verdict, "; ".join([words[verdict], *notes])
 
 

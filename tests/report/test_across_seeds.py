@@ -40,11 +40,18 @@ def test_the_interquartile_mean_drops_a_quarter_on_either_side() -> None:
     assert interquartile_mean([np.array([0.0, 1.0]), np.array([2.0, 100.0])]) == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("copies", [1, 2, 3, 4])
+def test_the_interquartile_mean_is_the_same_if_every_run_is_there_several_times(copies: int) -> None:
+    # A quarter of three scores is 3/4 of the lowest and of the highest: (0 / 4 + 1 + 5 / 4) / 1.5.
+    samples = [np.full(copies, score) for score in (0.0, 1.0, 5.0)]
+    assert interquartile_mean(samples) == pytest.approx(1.5)
+
+
 def test_tasks_weigh_the_same_however_many_runs_they_have() -> None:
-    # 1 run of 0 against 3 runs of 1, 2, 3: balanced 0 0 0 1 2 3; the middle four of six: 0 0 1 2
+    # 1 run of 0 against 3 runs of 1, 2, 3: balanced 0 0 0 1 2 3; the middle three of six: half a 0, 0, 1, half a 2
     samples = [np.array([0.0]), np.array([1.0, 2.0, 3.0])]
     assert sorted(balanced(samples)) == [0, 0, 0, 1, 2, 3]
-    assert interquartile_mean(samples) == pytest.approx(0.75)
+    assert interquartile_mean(samples) == pytest.approx(2 / 3)
     assert share_above(samples, np.array([-1.0, 0.5, 2.0])) == pytest.approx([1, 1 / 2, 1 / 6])
 
 
