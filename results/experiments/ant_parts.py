@@ -4,7 +4,7 @@ python ant_parts.py prints two Markdown tables of the runs of record with seed 0
 a minute.
 
 The first: the parts of the true reward per step, over ten episodes with the most probable actions; of random actions,
-the expert and GAIL too.
+the expert, the policy trained on a constant reward and GAIL too.
 
 The second: each last policy samples 20 episodes, and FEM's or GTAL's reward is fitted to them, as in an iteration.
 "Contacts" is the share of steps in which one of the observations that are constant in the demonstrated pairs has
@@ -36,6 +36,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     true_reward("random", None)
     true_reward("expert", "ant")
+    true_reward("constant reward", str(policy_of("constant", 0)))
     for algorithm in (*LINEAR, "gail"):
         for size in TASK.sizes:
             if (path := policy_of(algorithm, size)).exists():
