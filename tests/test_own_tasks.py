@@ -187,6 +187,16 @@ def test_an_edited_file_never_matches_old_results(tmp_path: Path) -> None:
     assert "definition" not in paper.as_json()
 
 
+def test_two_tasks_of_one_name_in_one_command_are_refused(tmp_path: Path) -> None:
+    for folder, horizon in (("a", 50), ("b", 60)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "heavy.toml", FILE.replace("horizon = 50", f"horizon = {horizon}"))
+    both = f"{tmp_path / 'a' / 'heavy.toml'},{tmp_path / 'b' / 'heavy.toml'}"
+    refused = call("demos", "sample", "--task", both)
+    assert refused.code == 2
+    assert "two different tasks have the name 'heavy'" in refused.err
+
+
 def test_train_sample_run_resume_on_an_own_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "heavy.toml", FILE)

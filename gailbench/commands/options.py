@@ -172,8 +172,24 @@ def algorithm_name(word: str) -> str:
     return one_of("algorithm", list(registry()))(word)
 
 
-# Names of the paper's tasks, "all", Gymnasium ids, or TOML files.
-TASK_LIST = CommaList(_named_tasks, "T,...")
+class TaskList(CommaList):
+    """Names of the paper's tasks, "all", Gymnasium ids, or TOML files.
+
+    Files and folders are named after tasks, so no two tasks may have the same name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_named_tasks, "T,...")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        tasks = super().convert(value, param, ctx)
+        names = [task.name for task in tasks]
+        if twice := [name for name in names if names.count(name) > 1]:
+            self.fail(f"two different tasks have the name '{twice[0]}'; give one of them another name", param, ctx)
+        return tasks
+
+
+TASK_LIST = TaskList()
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = Number(int, 1, 2**31)

@@ -75,7 +75,10 @@ def execute(
                 worker.close()
                 pool.remove(worker)
 
-            for connection in wait([worker.connection for worker in pool], timeout=0.2):
+            ready = wait([worker.connection for worker in pool], timeout=0.2)
+            if signals.set and not outcome.interrupted:
+                continue  # workers may have got the same signal: what they say is an interruption
+            for connection in ready:
                 worker = next(w for w in pool if w.connection is connection)
                 event = worker.receive()
                 if not worker.alive:

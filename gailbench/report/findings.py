@@ -19,7 +19,7 @@ from gailbench.report.add import ADDED
 from gailbench.report.claims import JudgedClaim, judge, our_table, published_table
 from gailbench.report.controls import controls_table
 from gailbench.report.curves import load_curves, load_expert_curves
-from gailbench.report.load import Results
+from gailbench.report.load import Results, takes_environment_steps
 from gailbench.report.styles import Styles, styles_of
 from gailbench.report.table import other_scores, other_settings_table, paper_table, run_scores, table_remarks
 from gailbench.report.verdicts import VERDICTS, cell_verdicts, rests_on_single_runs
@@ -149,7 +149,9 @@ def find(
     imitated = scores[scores["algorithm"] != CONSTANT.name]
     ours, paper = our_table(table, imitated), published_table()
     others = other_scores(results, baselines)
-    curves, curve_remarks = load_curves(results.runs[results.runs["algorithm"].map(has_curve).astype(bool)])
+    curves, curve_remarks = load_curves(
+        results.runs[results.runs["algorithm"].map(takes_environment_steps).astype(bool)]
+    )
     of_run = ["run", "task", "method", "trajectories", "seed"]
     curves = curves.merge(pd.concat([scores[of_run], others[of_run]]), on="run")
     horizons = {name: task.horizon for name, task in TASKS.items()}
@@ -177,12 +179,6 @@ def find(
             *across.remarks,
         ],
     )
-
-
-def has_curve(name: str) -> bool:
-    """Return whether an algorithm's learning curve has environment steps. It may if the algorithm is not installed."""
-    algorithm = registry().get(name)
-    return algorithm is None or algorithm.takes_environment_steps
 
 
 def command(cell: pd.Series, runs: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -108,8 +109,8 @@ def load_results(results: Path) -> Results:
 
 def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
     """Take runs out of their cells, in place, if they differ from most runs of their task in what a cell must share:
-    the demonstrations and the expert, and for a user's own task its definition. The name of their settings then says
-    so. Return a remark for each task with such runs."""
+    the demonstrations and the expert, the rule of batches, and for a user's own task its definition. The name of their
+    settings then says so. Return a remark for each task with such runs."""
     remarks = []
     for task in dict.fromkeys(run["task"] for run in runs):
         own = task not in TASKS
@@ -119,33 +120,26 @@ def _set_apart(runs: list[dict[str, Any]]) -> list[str]:
             for run in runs
             if run["task"] == task and (run["of_paper"] or (own and "demonstrations-" not in run["settings"]))
         ]
-        learned = [run for run in shared if _learns(run["algorithm"])]
-        sources = ("demonstrations", "expert")
-        if odd := _rename_odd(learned, sources):
-            remarks.append(
-                f"{plural(odd, 'run')} of {task} learned from other demonstrations or another expert than most, cannot "
-                "be compared with them, and stand apart"
-            )
-        if odd := _rename_odd(shared, ("definition",)):
-            remarks.append(
-                f"{plural(odd, 'run')} of {task} were made with another definition of the task than most, cannot be "
-                "compared with them, and stand apart"
-            )
+        for concerns, sources, words in _SHARED:
+            if odd := _rename_odd([run for run in shared if concerns(run["algorithm"])], sources):
+                remarks.append(
+                    f"{plural(odd, 'run')} of {task} {words} than most, cannot be compared with them, and stand apart"
+                )
     return remarks
 
 
 def _rename_odd(runs: list[dict[str, Any]], sources: tuple[str, ...]) -> int:
-    """Add the hashes of its sources to a run's settings, in place, if most runs have others. Return the number of such
+    """Add the values of its sources to a run's settings, in place, if most runs have others. Return the number of such
     runs."""
-    kinds = Counter(tuple(run[f"{source}_sha256"] for source in sources) for run in runs)
+    kinds = Counter(tuple(run[source] for source in sources) for run in runs)
     if len(kinds) < 2:
         return 0
     usual = kinds.most_common(1)[0][0]
     for run in runs:
         differing = [
-            f"{source}-{run[f'{source}_sha256'][:8]}"
-            for source, hash_of_most in zip(sources, usual, strict=True)
-            if run[f"{source}_sha256"] != hash_of_most
+            f"{source.removesuffix('_sha256')}-{str(run[source])[:8]}"
+            for source, of_most in zip(sources, usual, strict=True)
+            if run[source] != of_most
         ]
         if differing:
             kept = [] if run["settings"] in (PAPER, DEFAULTS) else [run["settings"]]
@@ -237,6 +231,7 @@ def _read_spec(folder: Path, partitions: dict[str, str]) -> dict[str, Any]:
         "entropy_weight": math.nan if weight is None else float(weight),
         "of_paper": expected is not None,
         **{name: spec.get(name, "") for name in ("demonstrations_sha256", "expert_sha256")},
+        "format": spec["format"],
         "definition_sha256": sha256(json.dumps(spec.get("definition"), sort_keys=True).encode()),
     }
 
@@ -279,6 +274,24 @@ def _learns(name: str) -> bool:
     """Return whether an algorithm learns from demonstrations. It may if the algorithm is not installed."""
     algorithm = _algorithm(name)
     return algorithm is None or algorithm.needs_demonstrations
+
+
+def takes_environment_steps(name: str) -> bool:
+    """Return whether an algorithm's iterations are batches of environment steps. They may be if it is not installed."""
+    algorithm = _algorithm(name)
+    return algorithm is None or algorithm.takes_environment_steps
+
+
+# What the runs of a cell must share: which algorithms it concerns, the entries of a run, and a remark on other runs.
+_SHARED: tuple[tuple[Callable[[str], bool], tuple[str, ...], str], ...] = (
+    (
+        _learns,
+        ("demonstrations_sha256", "expert_sha256"),
+        "learned from other demonstrations or another expert",
+    ),
+    (lambda name: True, ("definition_sha256",), "were made with another definition of the task"),
+    (takes_environment_steps, ("format",), "were made by a version with another rule of batches"),
+)
 
 
 def _read_returns(folder: Path) -> NDArray[np.float64]:

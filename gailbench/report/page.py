@@ -23,7 +23,8 @@ from gailbench.report.controls import CONTROLS
 from gailbench.report.curves import DIAGNOSTICS, thinned
 from gailbench.report.data import plain, records
 from gailbench.report.failures import failures_text
-from gailbench.report.findings import Findings, command, has_curve, runs_of
+from gailbench.report.findings import Findings, command, runs_of
+from gailbench.report.load import takes_environment_steps
 from gailbench.report.table import OTHER_COLUMNS, cell_key, heading, short_method
 from gailbench.report.verdicts import MARGIN
 from gailbench.tasks import TASKS
@@ -178,6 +179,7 @@ def _data(findings: Findings) -> dict[str, Any]:
     for number, cell in enumerate(rows):
         other = number >= len(findings.table)
         runs = runs_of(cell, findings.results.runs)
+        has_curve = takes_environment_steps(cell["algorithm"])
         cells.append(
             {
                 "number": number,
@@ -195,7 +197,7 @@ def _data(findings: Findings) -> dict[str, Any]:
                 "command": "" if other else command(cell, runs),
                 "aside": other or cell["task"] not in TASKS,
                 "short": short_method(cell["method"]).replace(" = ", " "),
-                "no_curve": "" if has_curve(cell["algorithm"]) else NO_CURVE.format(heading(cell["algorithm"])),
+                "no_curve": "" if has_curve else NO_CURVE.format(heading(cell["algorithm"])),
                 "added": bool(len(runs)) and bool((runs["settings"] == ADDED).all()),
                 "runs": [
                     {

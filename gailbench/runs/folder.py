@@ -135,7 +135,7 @@ class RunFolder:
             if not isinstance(found, dict):
                 raise ValueError("it is not a JSON object")
             if others := _differing(found, spec):
-                raise _AnotherRun(
+                raise AnotherRun(
                     f"{self.path} holds a run with another {', '.join(others)}; remove it or choose another --results"
                 )
             path = self.evaluation
@@ -152,7 +152,7 @@ class RunFolder:
             if damaged := self.changed():
                 path = damaged
                 raise ValueError("it does not have the checksum that it was written with")
-        except (Unreadable, _AnotherRun):
+        except (Unreadable, AnotherRun):
             raise
         except (GailbenchError, ValueError, IndexError, TypeError, RecursionError) as error:
             notice(f"{path} is damaged ({first_line(error)}); the run is done again")
@@ -192,7 +192,7 @@ class RunFolder:
         write_atomic(self.evaluation, contents[last])
 
 
-class _AnotherRun(GailbenchError):
+class AnotherRun(GailbenchError):
     """A folder holds a complete run of another spec."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from gailbench.plumbing.interrupts import Interrupted
 from gailbench.plumbing.locks import Locked
 from gailbench.runs import settings
 from gailbench.runs.execute import execute
-from gailbench.runs.folder import Notice, RunFolder, Status, folder_of, status
+from gailbench.runs.folder import AnotherRun, Notice, RunFolder, Status, folder_of, status
 from gailbench.runs.spec import RunSpec, make_spec
 from gailbench.tasks import Task
 
@@ -119,6 +119,8 @@ def attempt(
         return Event(job, "interrupted")
     except Locked as held:
         return Event(job, "locked", message=str(held))
+    except AnotherRun as other:  # its complete folder gets no error.txt
+        return Event(job, "failed", message=str(other))
     except Exception as error:
         kept = keep_error(folder_of(job.spec, results), traceback.format_exc())
         if isinstance(error, GailbenchError):
@@ -246,14 +248,16 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
     """Return the jobs of one task. If demonstrations are sampled again, `notice` gets a message.
 
     Raises:
-        GailbenchError: A size is larger than the demonstrations, there are no demonstrations and no expert, or a
-            setting is unknown.
+        GailbenchError: A size is larger than the demonstrations, there are no demonstrations and no expert, a setting
+            is unknown, or a batch or entropy weight is given and none of the algorithms has one.
     """
     jobs = []
     found, path, own = None, None, False
     algorithms = [get_algorithm(name) for name in request.algorithms or task.algorithms]
     settings.check_owners(request.settings, algorithms)
     settings.check_owners(task.settings, registry().values())  # a task may have settings for any algorithm
+    _check_has_effect("batch", request.batch, [algorithm.takes_environment_steps for algorithm in algorithms])
+    _check_has_effect("entropy weight", request.entropy_weights, [a.has_entropy_weight for a in algorithms])
     for algorithm in algorithms:
         changes = _changes(algorithm, task, request)
         if algorithm.needs_demonstrations and path is None:
@@ -285,6 +289,12 @@ def plan(task: Task, request: Request, notice: Notice = lambda text: None) -> li
                     jobs.append(Job(spec, path if algorithm.needs_demonstrations else None, request.tensorboard))
     # The order of the paper's table: by size, then by algorithm.
     return sorted(jobs, key=lambda job: job.spec.trajectories)
+
+
+def _check_has_effect(name: str, value: object, used: Sequence[bool]) -> None:
+    """Raise a GailbenchError if a setting is given that none of the algorithms uses."""
+    if value is not None and not any(used):
+        raise GailbenchError(f"none of the algorithms has a setting '{name}'; leave it out, or add one that has it")
 
 
 def standard_path(task: Task, results: Path) -> Path:
@@ -325,16 +335,18 @@ def plan_all(
         GailbenchError: As in `plan`; or there are incomplete runs and the results folder cannot be written.
     """
 
-    def look(asked: Request, heard: Notice) -> dict[Job, Status]:
-        jobs = [job for task in tasks for job in plan(task, asked, heard)]
+    def look(sampled: Collection[str], heard: Notice) -> dict[Job, Status]:
+        """Return the jobs. Only tasks whose names are in `sampled` get their demonstrations sampled and written."""
+        jobs = [job for task in tasks for job in plan(task, replace(request, write=task.name in sampled), heard)]
         jobs = ordered(jobs) if part is None else shard(jobs, *part)
-        return {job: status(job.spec, asked.results, heard) for job in jobs}
+        return {job: status(job.spec, request.results, heard) for job in jobs}
 
     # First without sampling: complete runs need no demonstrations.
     remarks: list[str] = []
-    states = look(replace(request, write=False), remarks.append)
-    if request.write and any(state != "complete" for state in states.values()):
-        states = look(request, notice)
+    states = look((), remarks.append)
+    incomplete = {job.spec.task for job, state in states.items() if state != "complete"}
+    if request.write and incomplete:
+        states = look(incomplete, notice)
         check_writable(request.results / "runs")
         return states
     for remark in remarks:

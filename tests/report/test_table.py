@@ -151,3 +151,15 @@ def test_runs_that_learned_from_something_else_than_most_stand_apart(
         "and stand apart"
     ]
     assert any(f"settings={source}-bbbbbbbb: 1" in remark for remark in table_remarks(loaded, table))
+
+
+@pytest.mark.parametrize(("algorithm", "apart"), [("gail", ["format-1"]), ("bc", [])])
+def test_runs_with_another_rule_of_batches_than_most_stand_apart(
+    algorithm: str, apart: list[str], results: Path, write_run: WriteRun, baselines: pd.DataFrame
+) -> None:
+    for seed, version in enumerate((2, 2, 1)):
+        write_run(algorithm=algorithm, seed=seed, format=version)
+    loaded = load_results(results)
+    assert other_settings_table(loaded, baselines)["settings"].tolist() == apart
+    remark = "1 run of walker were made by a version with another rule of batches than most"
+    assert [text.startswith(remark) for text in loaded.remarks] == [True] * len(apart)

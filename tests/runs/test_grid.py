@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_helpers import call, files_under, launch, start
@@ -18,6 +20,7 @@ from gailbench import demonstrations, experts
 from gailbench.engines import local
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.runs import grid
+from gailbench.runs.folder import folder_of
 from gailbench.runs.grid import Event, Job, Request
 from gailbench.tasks import get_task
 
@@ -32,8 +35,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _plan(results: Path, **options: object) -> list[Job]:
-    return grid.plan(CARTPOLE, Request(results, **options))  # type: ignore[arg-type]
+def _plan(results: Path, **options: Any) -> list[Job]:
+    return grid.plan(CARTPOLE, Request(results, **options))
 
 
 def _link_demonstrations(source: Path, target: Path) -> Path:
@@ -108,6 +111,35 @@ def test_demonstrations_of_another_expert_do_not_pass_for_the_standard_ones(tmp_
     with pytest.raises(GailbenchError, match="not sampled from the task's expert"):
         grid.demonstrations_for(CARTPOLE, tmp_path, None)
     assert grid.demonstrations_for(CARTPOLE, tmp_path, path)[2] is True
+
+
+def test_a_task_whose_runs_are_complete_needs_no_demonstrations_though_another_task_does(tmp_path: Path) -> None:
+    mountaincar = get_task("mountaincar")
+    few = grid.Request(tmp_path, sizes=[1], algorithms=["bc"], iterations=1)
+    assert local.execute(list(grid.plan_all([CARTPOLE], few, None)), tmp_path, 1).complete
+    standard = grid.standard_path(CARTPOLE, tmp_path)
+    standard.unlink()
+    states = grid.plan_all([CARTPOLE, mountaincar], few, None)
+    assert {job.spec.task: state for job, state in states.items()} == {"cartpole": "complete", "mountaincar": "new"}
+    assert not standard.exists()
+    assert grid.standard_path(mountaincar, tmp_path).exists()
+
+
+@pytest.mark.parametrize("options", [{"batch": 200}, {"entropy_weights": [0.1]}])
+def test_a_batch_or_an_entropy_weight_that_no_algorithm_has_is_refused(results: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(GailbenchError, match="none of the algorithms has a setting"):
+        _plan(results, algorithms=["bc"], **options)
+    assert _plan(results, algorithms=["bc", "gail"], **options)
+
+
+def test_a_complete_run_of_another_spec_gets_no_error_file(results: Path, tmp_path: Path) -> None:
+    _link_demonstrations(results, tmp_path / "r")
+    (job,) = _plan(tmp_path / "r", sizes=[1], algorithms=["bc"], iterations=1)
+    local.execute([job], tmp_path / "r", 1)
+    other = replace(job, spec=replace(job.spec, format=1))
+    outcome = local.execute([other], tmp_path / "r", 1)
+    assert "holds a run with another format" in outcome.failed[other.spec]
+    assert not folder_of(job.spec, tmp_path / "r").error.exists()
 
 
 # Carrying it out
