@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["load_policy", "load_results", "run", "sample_demonstrations", "tasks"]
+__all__ = ["GailbenchError", "load_policy", "load_results", "run", "sample_demonstrations", "tasks"]
 
 if TYPE_CHECKING:
     from gailbench import tasks
     from gailbench.api import load_policy, load_results, run, sample_demonstrations
+    from gailbench.plumbing.errors import GailbenchError
 
 
 def __getattr__(name: str) -> Any:

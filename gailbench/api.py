@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.typed import Count, CountOrZero, NotNegative, typed
-from gailbench.tasks import TASKS, Task, find_task
+from gailbench.tasks import TASKS, Task, checked_task, find_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,8 @@ def sample_demonstrations(
         policy: The demonstrating policy; by default the task's expert.
 
     Raises:
-        GailbenchError: The task or its expert does not exist, or a number is out of range.
+        GailbenchError: The task or its expert does not exist, the policy does not fit the task, or a number is out of
+            range.
     """
     from gailbench import demonstrations, experts
 
@@ -57,6 +58,8 @@ def sample_demonstrations(
     digest = ""
     if policy is None:
         policy, digest = experts.load(task)
+    else:
+        experts.check_dimensions(task, "the policy", policy.observation_dim, policy.action_dim, policy.discrete)
     return demonstrations.sample(task, policy, digest, trajectories, seed)
 
 
@@ -78,6 +81,9 @@ def run(
     Complete runs are skipped, and interrupted runs are continued. An argument that is None takes the task's value,
     which is the paper's for the paper's tasks.
 
+    PyTorch and NumPy use one thread during the runs, and then as many as before. With glibc the process keeps freed
+    memory from then on.
+
     Args:
         task: A task's name, a Gymnasium id, a TOML file, or a task.
         algorithms: Names, such as "gail".
@@ -94,7 +100,7 @@ def run(
         GailbenchError: An argument names something that does not exist or is out of range, or a run failed.
     """
     from gailbench import demonstrations as files
-    from gailbench.plumbing.computing import prepare_process
+    from gailbench.plumbing.computing import prepared
     from gailbench.report.load import load_results as load
     from gailbench.runs.execute import execute
     from gailbench.runs.grid import Request, plan_all
@@ -112,11 +118,11 @@ def run(
         settings=tuple((name, _plain(value)) for name, value in (settings or {}).items()),
     )
     states = plan_all([task], request, None)
-    prepare_process(1)
     read = cache(files.read)
-    for job, state in states.items():
-        if state != "complete":
-            execute(job.spec, None if job.demonstrations is None else read(job.demonstrations), results)
+    with prepared(1):
+        for job, state in states.items():
+            if state != "complete":
+                execute(job.spec, None if job.demonstrations is None else read(job.demonstrations), results)
     loaded = load(results)
     return _frame(loaded, loaded.runs[loaded.runs["folder"].isin([job.spec.folder(results) for job in states])])
 
@@ -125,13 +131,9 @@ def _task(task: str | Path | Task) -> Task:
     """Return the task itself.
 
     Raises:
-        GailbenchError: It does not exist, or it has the name of one of the paper's tasks but is another.
+        GailbenchError: It does not exist, has a wrong value, or is another than the paper's task of its name.
     """
-    if not isinstance(task, Task):
-        return find_task(str(task))
-    if task != TASKS.get(task.name, task):
-        raise GailbenchError(f"this '{task.name}' is not the paper's task of that name; give it another name")
-    return task
+    return checked_task(task) if isinstance(task, Task) else find_task(str(task))
 
 
 def _plain(value: Any) -> Any:

@@ -264,23 +264,21 @@ def read(path: Path) -> Demonstrations:
         raise GailbenchError(f"no demonstrations at {path}; 'gailbench demos sample' makes them")
     needed = {"format", *(field.name for field in fields(Demonstrations))} - {"stated_sha256"}
     with open_archive(path) as archive:
-        if "obs" in archive.names and "observations" not in archive.names:
+        if missing := needed - archive.names:
             raise GailbenchError(
-                f"{path} holds demonstrations in the format of another program ({', '.join(sorted(archive.names))}); "
-                "'gailbench demos import' converts them"
+                f"{path} is not a demonstrations file of gailbench: it lacks {', '.join(sorted(missing))}; "
+                "'gailbench demos import' converts files of other programs and of your own scripts"
             )
         content: dict[str, Any] = {name: archive.read(name, "fiubU") for name in archive.names & {*needed, "sha256"}}
-    if missing := needed - set(content):
-        raise GailbenchError(f"{path} is not a demonstrations file: it lacks {', '.join(sorted(missing))}")
     try:
-        if (version := int(content.pop("format"))) not in FORMATS:
+        if (version := int(content.pop("format").item())) not in FORMATS:
             raise GailbenchError(f"{path} has demonstrations format {version}; this version reads {FORMAT}")
         scalars: dict[str, Any] = {
-            "task": str(content.pop("task")),
-            "num_actions": int(content.pop("num_actions")),
-            "expert_sha256": str(content.pop("expert_sha256")),
-            "seed": int(content.pop("seed")),
-            "stated_sha256": str(content.pop("sha256", "")),
+            "task": str(content.pop("task").item()),
+            "num_actions": int(content.pop("num_actions").item()),
+            "expert_sha256": str(content.pop("expert_sha256").item()),
+            "seed": int(content.pop("seed").item()),
+            "stated_sha256": str(content.pop("sha256").item()) if "sha256" in content else "",
         }
         check(Demonstrations(**scalars, **content))
         return Demonstrations(**scalars, **_typed(content))
@@ -336,9 +334,9 @@ def check(demonstrations: Demonstrations) -> None:
             f"final_observations have {d.final_observations.shape[1:]} numbers, observations {d.observations.shape[1:]}"
         )
     for name in ("observations", "actions", "rewards", "final_observations"):
-        # Checked in the dtype in which they are used: 1e39 is infinite in float32.
+        # Used in float32, in which 1e39 is infinite. Rewards are not, but sums of their squares must be finite too.
         with np.errstate(over="ignore"):
-            finite = np.isfinite(getattr(d, name).astype(np.float64 if name == "rewards" else np.float32, copy=False))
+            finite = np.isfinite(getattr(d, name).astype(np.float32, copy=False))
         if not finite.all():
             row = int(np.argwhere(~finite)[0][0])
             raise ValueError(f"{name} holds a number in row {row} that is not finite or too large for float32")

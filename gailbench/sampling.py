@@ -317,7 +317,7 @@ def gymnasium_episodes(
     Raises:
         GailbenchError: The environment fails, an observation does not fit the policy, or a return is not finite.
     """
-    from gailbench.simulation.gymnasium import make_single
+    from gailbench.simulation.gymnasium import close, make_single
     from gailbench.simulation.mujoco import log_warnings
 
     log_warnings()
@@ -327,7 +327,7 @@ def gymnasium_episodes(
         for reward in steps_of_episode(env, task, policy, generator, deterministic):
             returns[episode] += reward
             lengths[episode] += 1
-    env.close()
+    close(env)
     _check_finite(task, returns)
     return returns, lengths
 

@@ -6,10 +6,11 @@ Appendix B, and from the settings of the authors' runs.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -17,6 +18,7 @@ from typing import Any, Literal, get_type_hints
 from gailbench.paper import ALGORITHMS
 from gailbench.plumbing.errors import GailbenchError, first_line, nearest, plural
 from gailbench.plumbing.files import read_toml
+from gailbench.plumbing.typed import CountOrZero, typed
 
 RewardSign = Literal["positive", "negative"]
 Named = tuple[tuple[str, Any], ...]
@@ -197,47 +199,75 @@ def task_from_file(path: Path) -> Task:
     Raises:
         GailbenchError: The file cannot be read, or has an unknown key or a value of a wrong type.
     """
-    content = read_toml(path, "task")
+    content: dict[str, Any] = {"name": path.stem, **read_toml(path, "task")}
     for name in content:
         if name not in _FILE_FIELDS:
             raise GailbenchError(f"{path}: a task has no '{name}'{nearest(name, list(_FILE_FIELDS))}")
     if not isinstance(content.get("environment"), str):
         raise GailbenchError(f'{path}: environment is missing; it is a Gymnasium id, such as "Pendulum-v1"')
+    return _checked(content, str(path))
+
+
+def checked_task(task: Task) -> Task:
+    """Return one of the paper's tasks, or a task that was made in Python, after the checks of a task's file. Lists
+    become tuples.
+
+    Raises:
+        GailbenchError: A value has a wrong type or is out of range, or the task has the name of one of the paper's
+            tasks and is another.
+    """
+    if task in TASKS.values():
+        return task
+    values = {name: getattr(task, name) for name in _FILE_FIELDS}
+    for name in _TABLES:
+        with contextlib.suppress(TypeError, ValueError):  # what is no table is refused with the other values
+            values[name] = dict(values[name])
+    runs = typed("training_runs", CountOrZero, task.training_runs)
+    return replace(_checked(values, f"task {task.name!r}"), training_runs=runs)
+
+
+def _checked(values: Mapping[str, Any], source: str) -> Task:
+    """Return the task with values of a task's file, after checking them. `source` begins the messages."""
     kinds = get_type_hints(Task)
-    values: dict[str, Any] = {"name": path.stem}
-    for name, value in content.items():
-        values[name] = _flat(value, path, name) if name in _TABLES else _field(value, kinds[name], path, name)
-    return own_task(values.pop("environment"), values)
+    checked: dict[str, Any] = {
+        name: _flat(value, source, name) if name in _TABLES else _field(value, kinds[name], source, name)
+        for name, value in values.items()
+    }
+    return own_task(checked.pop("environment"), checked)
 
 
-def _flat(table: Any, path: Path, name: str) -> Named:
-    """Return a TOML table as (name, value). Names of nested tables of settings are joined by dots."""
+def _flat(table: Any, source: str, name: str) -> Named:
+    """Return a table as (name, value). Names of nested tables of settings are joined by dots."""
     if not isinstance(table, dict):
-        raise GailbenchError(f"{path}: {name} is {table!r}; it must be a table, [{name}]")
+        raise GailbenchError(f"{source}: {name} is {table!r}; it must be a table, [{name}]")
     pairs: list[tuple[str, Any]] = []
     for key, value in table.items():
         if isinstance(value, dict) and name == "settings":
-            pairs += [(f"{key}.{inner}", content) for inner, content in _flat(value, path, name)]
+            pairs += [(f"{key}.{inner}", content) for inner, content in _flat(value, source, name)]
         else:
-            pairs.append((key, _plain(value, path, f"{name}.{key}")))
+            pairs.append((key, _plain(value, source, f"{name}.{key}")))
     return tuple(sorted(pairs))
 
 
-def _plain(value: Any, path: Path, name: str) -> Any:
+def _plain(value: Any, source: str, name: str) -> Any:
     """Return a value in a form that is hashable and can be stored as JSON."""
-    if isinstance(value, list):
-        return tuple(_plain(item, path, name) for item in value)
-    if not isinstance(value, str | int | float) or (isinstance(value, float) and not abs(value) < float("inf")):
-        raise GailbenchError(f"{path}: {name} is {value!r}; it must be a finite number, text, true, false, or a list")
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item, source, name) for item in value)
+    if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not abs(value) < float("inf")):
+        raise GailbenchError(f"{source}: {name} is {value!r}; it must be a finite number, text, true, false, or a list")
     return value
 
 
-def _field(value: Any, kind: Any, path: Path, name: str) -> Any:
+def _field(value: Any, kind: Any, source: str, name: str) -> Any:
     """Return a value of a task's file, after checking its type and range."""
 
     def counts(item: Any) -> bool:
         return isinstance(item, int) and not isinstance(item, bool) and 1 <= item < 2**31
 
+    def measures(item: Any) -> bool:
+        return isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < float("inf")
+
+    items = value if isinstance(value, list | tuple) else ()
     if kind is str:
         good, wanted = isinstance(value, str) and bool(value), "text"
     elif kind is int:
@@ -245,16 +275,11 @@ def _field(value: Any, kind: Any, path: Path, name: str) -> Any:
     elif name == "reward_sign":
         good, wanted = value in ("positive", "negative"), '"positive" or "negative"'
     elif name == "sizes":
-        whole = isinstance(value, list) and bool(value)
-        good = whole and all(counts(item) for item in value)
-        wanted = "a list of positive integers below 2^31"
+        good, wanted = bool(items) and all(map(counts, items)), "a list of positive integers below 2^31"
     elif name == "entropy_weights":
-        whole = isinstance(value, list) and bool(value)
-        good = whole and all(isinstance(item, int | float) and 0 <= item < float("inf") for item in value)
-        wanted = "a list of numbers from 0"
+        good, wanted = bool(items) and all(map(measures, items)), "a list of numbers from 0"
     else:
-        good = isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
-        wanted = "a list of names"
+        good, wanted = bool(items) and all(isinstance(item, str) for item in items), "a list of names"
     if not good:
-        raise GailbenchError(f"{path}: {name} is {value!r}; it must be {wanted}")
-    return tuple(value) if isinstance(value, list) else value
+        raise GailbenchError(f"{source}: {name} is {value!r}; it must be {wanted}")
+    return tuple(items) or value

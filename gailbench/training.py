@@ -81,6 +81,7 @@ class Training:
         iterations: Total number of iterations.
         keep_best: Whether to keep the best policy by true return (for experts). It is the policy of the last of the
             `BEST_WINDOW` successive iterations with the highest mean return.
+        required: Columns that every row must have besides `iteration`.
         level: With `keep_best`, the training ends when the return per step, averaged over `BEST_WINDOW` successive
             iterations, reaches this level. The policy of the last of these iterations is kept.
         rows: The learning curve so far.
@@ -93,6 +94,7 @@ class Training:
     iterations: int
     keep_best: bool = False
     level: float | None = None
+    required: tuple[str, ...] = ()
     rows: list[Row] = field(default_factory=list)
     best: State | None = None
     best_row: int = -1
@@ -108,7 +110,8 @@ class Training:
 
         Raises:
             Interrupted: `stop` returned true or a signal came; the checkpoint is saved.
-            GailbenchError: An iteration gave numbers that are not finite, or its number is wrong.
+            GailbenchError: An iteration gave numbers that are not finite, its number is wrong, or its row lacks a
+                required column.
         """
         started = saved = time.monotonic()
         before = self.seconds
@@ -125,6 +128,7 @@ class Training:
             row = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
             self._check_finite(row)
             self._check_number(row)
+            self._check_columns(row)
             self.rows.append(row)
             if sampled_by is not None and self._is_best():
                 self.best, self.best_row = sampled_by, len(self.rows) - 1
@@ -158,13 +162,25 @@ class Training:
         """Check the number of an iteration, since a learner of another package may count differently.
 
         Raises:
-            GailbenchError: It is beyond the last one, or the row has another number.
+            GailbenchError: It is not above that of the row before, or beyond the last one, or the row has another
+                number.
         """
-        reached = self.learner.iteration
-        if reached > self.iterations or row.get("iteration") != reached:
+        reached, before = self.learner.iteration, self.rows[-1]["iteration"] if self.rows else 0
+        if not before < reached <= self.iterations or row.get("iteration") != reached:
             raise GailbenchError(
                 f"the learner is at iteration {reached} of {self.iterations} and its row says {row.get('iteration')}; "
-                f"correct its iterate(): both must be the same number, at most {self.iterations}"
+                f"correct its iterate(): both must be the same number, above {before} and at most {self.iterations}"
+            )
+
+    def _check_columns(self, row: Row) -> None:
+        """Check that a row has all required columns.
+
+        Raises:
+            GailbenchError: It lacks one.
+        """
+        if missing := [name for name in self.required if name not in row]:
+            raise GailbenchError(
+                f"the row of iteration {self.learner.iteration} has no '{missing[0]}'; correct iterate() of the learner"
             )
 
     @property

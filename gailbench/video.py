@@ -22,6 +22,7 @@ from gailbench.plumbing.files import open_atomic, remove_temporary
 from gailbench.plumbing.streams import stream
 from gailbench.policy import Policy
 from gailbench.sampling import steps_of_episode
+from gailbench.simulation.gymnasium import close
 from gailbench.simulation.mujoco import log_warnings
 from gailbench.simulation.rendering import image, make_rendering
 from gailbench.tasks import Task
@@ -101,7 +102,7 @@ def record(
         with open_atomic(out) as file:
             write(file, frames(), recording.rate)
     finally:
-        env.close()
+        close(env)
     return recording
 
 

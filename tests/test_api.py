@@ -10,11 +10,16 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import gailbench
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.policy import Policy
 from gailbench.tasks import TASKS
+
+# A task that is made in Python, with lists where a task has tuples.
+OWN = replace(TASKS["cartpole"], name="own", sizes=[1], kwargs={"sutton_barto_reward": True})
 
 
 def test_importing_is_instant_and_the_names_are_there() -> None:
@@ -83,7 +88,11 @@ def test_demonstrations_are_sampled(tmp_path: Path) -> None:
         ({"algorithms": []}, "algorithms is empty"),
         ({"seeds": [0.5]}, "seeds is 0.5; it must be an integer"),
         ({"entropy_weights": [-1]}, "entropy_weights is -1.0; it must be at least 0"),
-        ({"task": replace(TASKS["cartpole"], horizon=20)}, "this 'cartpole' is not the paper's task of that name"),
+        ({"seeds": [2**63]}, "seeds is 9223372036854775808; it must be at least 0 and at most 9.2"),
+        ({"task": replace(TASKS["cartpole"], horizon=20)}, "'cartpole' is the name of one of the paper's tasks"),
+        ({"task": replace(OWN, name="../evil x")}, "'../evil x' cannot be the name of a task"),
+        ({"task": replace(OWN, horizon=0)}, "task 'own': horizon is 0; it must be a positive integer"),
+        ({"task": replace(OWN, kwargs=5)}, "task 'own': kwargs is 5; it must be a table"),
     ],
 )
 def test_what_no_run_can_have_is_named_and_nothing_is_written(
@@ -93,6 +102,27 @@ def test_what_no_run_can_have_is_named_and_nothing_is_written(
         gailbench.run(**{"task": "cartpole", "algorithms": ["bc"], "results": tmp_path, **arguments})
     assert said in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_made_in_python_becomes_what_its_file_would_give(tmp_path: Path) -> None:
+    frame = gailbench.run(OWN, "constant", iterations=1, batch=200, results=tmp_path)
+    assert set(frame["task"]) == {"own"}
+    plain = replace(OWN, sizes=(1,), kwargs=(("sutton_barto_reward", True),))
+    again = gailbench.run(plain, "constant", iterations=1, batch=200, results=tmp_path)
+    assert again.equals(frame)
+
+
+def test_runs_leave_the_callers_numbers_of_threads_as_they_were(tmp_path: Path) -> None:
+    def threads() -> list[int]:
+        return [torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())]
+
+    with threadpool_limits(2):
+        torch.set_num_threads(2)
+        before = threads()
+        gailbench.run("cartpole", "bc", [1], iterations=1, results=tmp_path)
+        after = threads()
+    torch.set_num_threads(1)
+    assert after == before
 
 
 def test_numbers_may_be_numpys_and_single(tmp_path: Path) -> None:
@@ -106,3 +136,8 @@ def test_numbers_may_be_numpys_and_single(tmp_path: Path) -> None:
 def test_demonstrations_need_a_trajectory() -> None:
     with pytest.raises(GailbenchError, match="trajectories is 0; it must be at least 1"):
         gailbench.sample_demonstrations("cartpole", 0)
+
+
+def test_a_policy_of_another_task_samples_no_demonstrations() -> None:
+    with pytest.raises(gailbench.GailbenchError, match="the policy does not fit 'cartpole': it has observations of 6 "):
+        gailbench.sample_demonstrations("cartpole", 1, policy=gailbench.load_policy("acrobot"))

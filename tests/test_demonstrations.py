@@ -337,6 +337,28 @@ class TestFiles:
         assert "lacks" in refusal(path)
         refusal(tmp_path)  # a folder
 
+    @pytest.mark.parametrize("names", ["observations actions lengths", "obs acs", "states actions episode_starts"])
+    def test_a_file_that_an_import_converts_is_refused_with_this_advice(self, names, tmp_path):
+        np.savez(tmp_path / "demos.npz", **dict.fromkeys(names.split(), np.zeros((3, 2))))
+        message = refusal(tmp_path / "demos.npz")
+        assert "of gailbench: it lacks " in message
+        assert "; 'gailbench demos import' converts files of other programs" in message
+
+    def test_text_is_not_called_a_damaged_file(self, tmp_path):
+        (tmp_path / "demos.npz").write_text("task,return\nhopper,3571\n")
+        message = refusal(tmp_path / "demos.npz")
+        assert "is text, it begins with b'task,return" in message
+        assert "np.savez" in message
+        assert "damaged" not in message
+
+    def test_a_text_on_an_axis_of_its_own_is_that_text(self, tmp_path):
+        store(tmp_path / "demos.npz", task=np.array(["cartpole"]), seed=np.array([3]))
+        assert_equal(demonstrations.read(tmp_path / "demos.npz"), by_hand())
+
+    def test_rewards_whose_sums_are_infinite_are_refused(self, tmp_path):
+        store(tmp_path / "demos.npz", rewards=np.full(16, 1.7e308))
+        assert "rewards holds a number in row 0 that is not finite or too large" in refusal(tmp_path / "demos.npz")
+
     def test_pickles_in_a_file_are_never_loaded(self, tmp_path):
         Trap.sprung = False
         for name in ("observations", "task"):

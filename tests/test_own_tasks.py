@@ -74,6 +74,7 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
         (f"sizes = [{10**26}]", "it must be a list of positive integers below 2^31"),
         ('reward_sign = "up"', 'must be "positive" or "negative"'),
         ("sizes = []", "must be a list of positive integers"),
+        ("entropy_weights = [true]", "entropy_weights is [True]; it must be a list of numbers from 0"),
         ("demonstrations = 1", "'task' has the size 25 and only 1 demonstration; give smaller sizes"),
         ('name = "hopper"', "name of one of the paper's tasks"),
         ('name = "a/b"', "cannot be the name of a task"),

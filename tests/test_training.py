@@ -186,6 +186,35 @@ def test_an_iteration_with_a_wrong_number_is_an_error(ends_at: int, says: int, t
     assert not checkpoint.path.exists()
 
 
+def test_an_iteration_that_does_not_increase_is_an_error() -> None:
+    """Otherwise the training never ends."""
+    training = training_of(iterations=3)
+    iterate = training.learner.iterate
+
+    def standing() -> dict[str, float]:
+        row = iterate()
+        training.learner.iteration = 1
+        return row | {"iteration": 1}
+
+    training.learner.iterate = standing
+    with pytest.raises(GailbenchError, match=r"at iteration 1 of 3 and its row says 1; .* above 1 and at most 3"):
+        training.run(None, lambda _: None)
+    assert len(training.rows) == 1
+
+
+@pytest.mark.parametrize("name", GAIL.required_columns)
+def test_a_row_without_a_required_column_is_an_error(name: str) -> None:
+    training = training_of(iterations=2)
+    training.required = GAIL.required_columns
+    training.learner.iterate = without(training.learner.iterate, name)
+    with pytest.raises(GailbenchError, match=f"the row of iteration 1 has no '{name}'; correct iterate"):
+        training.run(None, pytest.fail)
+
+
+def without(iterate: Callable[[], dict[str, float]], left_out: str) -> Callable[[], dict[str, float]]:
+    return lambda: {name: value for name, value in iterate().items() if name != left_out}
+
+
 def test_seconds_add_up_over_sittings(tmp_path: Path) -> None:
     checkpoint = CheckpointFile(tmp_path / "checkpoint", SPEC)
     with pytest.raises(Interrupted):

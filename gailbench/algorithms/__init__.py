@@ -6,7 +6,6 @@ through an entry point of the group `gailbench.algorithms`. PyTorch is only impo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -15,15 +14,14 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gailbench.algorithms.assignment import Assignment as Assignment
-from gailbench.algorithms.packages import check_settings
-from gailbench.plumbing.errors import GailbenchError, first_line, nearest
+from gailbench.algorithms.packages import check_fields, check_settings, reason
+from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.tasks import Task
 
 if TYPE_CHECKING:
     from gailbench.training import Learner
 
 ENTRY_POINTS = "gailbench.algorithms"
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # a part of --algorithms, of a folder's name and of the names of its settings
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Algorithm:
     """One way to learn a policy.
 
     Attributes:
-        name: Unique name on the command line, in folders and in tables: letters, digits, "_" and "-".
+        name: Unique name on the command line, in folders and in tables: letters, digits, "_" and "-", but not "loop".
         heading: Unique name in figures and at the top of a column.
         maker: "module:function". The function gets an `Assignment` and returns a `Learner`. Imported when needed.
         settings: "module:class" of its own settings, a frozen dataclass with the paper's values as defaults; None
@@ -58,6 +56,11 @@ class Algorithm:
     def iterations(self, task: Task) -> int:
         """The number of iterations (or gradient steps) in the task's budget."""
         return task.iterations if self.takes_environment_steps else task.bc_steps
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that every row of its learning curve must have besides `iteration`."""
+        return ("steps", "return_mean") if self.takes_environment_steps else ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -91,10 +94,10 @@ class Algorithm:
         module, _, name = place.partition(":")
         try:
             return getattr(import_module(module), name)
-        except Exception as error:  # importing another package can raise anything
+        except (Exception, SystemExit) as error:  # importing another package can raise anything
             if self in BUILT_IN:  # the machine is at a limit, or the installation is broken
                 raise
-            raise GailbenchError(f"algorithm '{self.name}' fails to import {place}: {first_line(error)}") from error
+            raise GailbenchError(f"algorithm '{self.name}' fails to import {place}: {reason(error)}") from error
 
 
 # Columns of every learning curve, if an iteration is a batch of environment steps or a gradient step.
@@ -142,22 +145,18 @@ def registry() -> dict[str, Algorithm]:
     """Return all algorithms by name: the built-in ones, then those of installed packages.
 
     Raises:
-        GailbenchError: An entry point does not lead to an `Algorithm`, or the algorithm's name is not one, or its name
-            or heading is taken.
+        GailbenchError: An entry point does not lead to an `Algorithm`, or one of its fields has a wrong value, or its
+            name or heading is taken.
     """
     found = {algorithm.name: algorithm for algorithm in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         try:
             algorithm = point.load()
-        except Exception as error:  # importing another package can raise anything
-            raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {first_line(error)}") from error
+        except (Exception, SystemExit) as error:  # importing another package can raise anything
+            raise GailbenchError(f"algorithm '{point.name}' ({point.value}) fails: {reason(error)}") from error
         if not isinstance(algorithm, Algorithm):
             raise GailbenchError(f"algorithm '{point.name}' ({point.value}) is not a gailbench.algorithms.Algorithm")
-        if not NAME.fullmatch(algorithm.name):
-            raise GailbenchError(
-                f"algorithm '{algorithm.name}' ({point.value}) has a name with other characters than letters, digits, "
-                "_ and -; change it in its package"
-            )
+        check_fields(algorithm, point.value)
         for kind, word in (("name", algorithm.name), ("heading", algorithm.heading)):
             if is_taken(word, found.values()):
                 raise GailbenchError(

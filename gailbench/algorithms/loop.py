@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.algorithms import Assignment
-from gailbench.algorithms.reward import Reward
+from gailbench.algorithms.reward import Reward, figures_of, rewards_of
 from gailbench.networks import Activation
 from gailbench.plumbing.state import State, join, part
 from gailbench.plumbing.streams import pack, stream, unpack
@@ -128,7 +128,7 @@ class RewardLearner:
         settings, policy = self.settings, self.policy
 
         batch = self.sample()  # Algorithm 1, line 3
-        rewards = self._reward.reward(batch)
+        rewards = rewards_of(self._reward, batch)
         values = self._value.predict_batch(batch)
         advantages = self._advantages(batch, rewards, values)
         entropy = policy.mean_entropy(batch.rows(batch.outputs))
@@ -136,7 +136,7 @@ class RewardLearner:
         if self.iteration >= self.held:  # Algorithm 1, line 5
             outcome = policy_step(policy, batch, advantages, self._update_generator, settings.policy_region)
         policy.standardizer.update(batch.observation_rows)
-        figures = self._reward.fit(batch)  # Algorithm 1, line 4
+        figures = figures_of(self._reward, batch)  # Algorithm 1, line 4
         explained = self._fit_value(batch, values)
 
         self.iteration += 1
@@ -163,7 +163,7 @@ class RewardLearner:
     def _fit_value(self, batch: Batch, values: Floats) -> float:
         """Fit V to the discounted returns of the current reward, without the entropy bonus. Return the explained
         variance of V before the fit."""
-        returns = discounted_returns(self._reward.reward(batch), batch.done, self.settings.gamma)
+        returns = discounted_returns(rewards_of(self._reward, batch), batch.done, self.settings.gamma)
         self._value.fit(batch, returns, self._update_generator, catch_up=self.iteration < self.held)
         variance = batch.rows(returns).var()
         return float(1 - batch.rows(returns - values).var() / variance) if variance > 0 else float("nan")

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gailbench.algorithms import LOOP_COLUMNS
+from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.state import State
 from gailbench.sampling import Batch
 
@@ -25,6 +27,31 @@ class Reward(Protocol):
 
     def load_state(self, state: State) -> None:
         """Continue from a value of `state`."""
+
+
+def rewards_of(reward: Reward, batch: Batch) -> NDArray[np.float64]:
+    """Return the rewards (T, N) of a batch's pairs as floating-point numbers, since a reward of another package may
+    return truth values, integers or half precision.
+
+    Raises:
+        GailbenchError: The rewards are no real numbers.
+    """
+    rewards = np.asarray(reward.reward(batch))
+    if rewards.dtype.kind not in "biuf":
+        raise GailbenchError(f"the reward is an array of type {rewards.dtype}; it must hold real numbers")
+    return rewards if rewards.dtype in (np.float32, np.float64) else rewards.astype(np.float64)
+
+
+def figures_of(reward: Reward, batch: Batch) -> dict[str, float]:
+    """Fit a reward to a batch and return its numbers for the learning curve, by column.
+
+    Raises:
+        GailbenchError: A column is one of the loop's own.
+    """
+    figures = reward.fit(batch)
+    if taken := sorted(set(figures) & set(LOOP_COLUMNS)):
+        raise GailbenchError(f"fit() of the reward returns '{taken[0]}', a column of every curve; rename it")
+    return figures
 
 
 class FixedReward:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gailbench.commands.options import FILE, TASK_LIST, algorithm_name, one_task, setting_option
 from gailbench.commands.printing import print_json, print_table
-from gailbench.tasks import TASKS, Task
+from gailbench.tasks import TASKS, Task, own_task
+
+if TYPE_CHECKING:
+    from gailbench.algorithms import Algorithm
 
 
 @click.group("config")
@@ -45,18 +48,7 @@ def show(
         chosen = get_algorithm(algorithm_name(algorithm))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    usual = "paper" if task.name in TASKS else "default"
-    rows: dict[str, tuple[Any, str]] = {
-        "environment": (task.environment, usual),
-        "horizon": (task.horizon, usual),
-        "sizes": (task.sizes, usual),
-        "keep_every": (task.keep_every, usual),
-        "iterations": (chosen.iterations(task), usual),
-    }
-    if chosen.takes_environment_steps:
-        rows |= {"batch": (task.batch, usual), "reward_sign": (task.reward_sign, usual)}
-    if chosen.has_entropy_weight:
-        rows["entropy_weights"] = (task.entropy_weights, usual)
+    rows = _of_task(task, chosen)
     for name, value in by_name.describe(chosen).items():
         own = chosen not in BUILT_IN and not name.startswith(f"{by_name.LOOP}.")
         rows[name] = (value, "default" if own else "paper")
@@ -75,6 +67,28 @@ def show(
     print_table(
         ("setting", "value", "origin"), [(name, _text(value), origin) for name, (value, origin) in rows.items()]
     )
+
+
+def _of_task(task: Task, algorithm: Algorithm) -> dict[str, tuple[Any, str]]:
+    """Return the value and origin of each field of a task that concerns an algorithm. A value of an own task's file
+    that equals the default has the origin "default"."""
+
+    def values(one: Task) -> dict[str, Any]:
+        found = {name: getattr(one, name) for name in ("environment", "horizon", "sizes", "keep_every")}
+        found["iterations"] = algorithm.iterations(one)
+        if algorithm.takes_environment_steps:
+            found |= {"batch": one.batch, "reward_sign": one.reward_sign}
+        if algorithm.has_entropy_weight:
+            found["entropy_weights"] = one.entropy_weights
+        return found
+
+    own = values(task)
+    if task.name in TASKS:
+        return {name: (value, "paper") for name, value in own.items()}
+    given = {"name": task.name}
+    usual = values(own_task(task.environment, {**given, "horizon": task.horizon}))  # other defaults depend on it
+    usual["horizon"] = own_task(task.environment, given).horizon
+    return {name: (value, "default" if value == usual[name] else "task") for name, value in own.items()}
 
 
 def _text(value: Any) -> str:

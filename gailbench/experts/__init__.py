@@ -185,15 +185,17 @@ def load_demonstrator(task: Task, demonstrations: Demonstrations | None, results
     return policy
 
 
-def check_dimensions(task: Task, path: Path, observation_dim: int, action_dim: int, discrete: bool) -> None:
-    """Check that the dimensions in a file are those of a task.
+def check_dimensions(task: Task, source: Path | str, observation_dim: int, action_dim: int, discrete: bool) -> None:
+    """Check that dimensions are those of a task. `source` is what has them, for the message: a file, "the policy".
 
     Raises:
         GailbenchError: They are not. The message says what was expected.
     """
     found, expected = (observation_dim, action_dim, discrete), dimensions(task)
     if found != expected:
-        raise GailbenchError(f"{path} does not fit '{task.name}': it has {_words(found)}, expected {_words(expected)}")
+        raise GailbenchError(
+            f"{source} does not fit '{task.name}': it has {_words(found)}, expected {_words(expected)}"
+        )
 
 
 def _words(values: tuple[int, int, bool]) -> str:

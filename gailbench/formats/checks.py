@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from gailbench import demonstrations
 from gailbench.demonstrations import Demonstrations
 from gailbench.formats import arrays
+from gailbench.formats.ends import check_flags
 from gailbench.formats.facts import Facts, Imported
-from gailbench.formats.raw import Raw, checked_lengths, count, shape_error
+from gailbench.formats.raw import Raw, checked_lengths, count
 from gailbench.plumbing.errors import GailbenchError, first_line
 from gailbench.plumbing.streams import stream
 
@@ -72,10 +73,8 @@ def _ends(
     """Return which trajectories terminated and which were truncated, as far as the file says."""
     for name in ("done", "terminated", "truncated"):
         values = getattr(raw, name)
-        if values is not None and values.shape != lengths.shape:
-            raise shape_error(
-                raw.path, raw.names.get(name, name), values, f"{lengths.shape}", "save one flag per trajectory"
-            )
+        if values is not None:
+            check_flags(raw.path, raw.names.get(name, name), values, lengths)
     if raw.terminated is not None and raw.truncated is not None:
         if (open_ended := int((~(raw.terminated | raw.truncated)).sum())) > 0:
             remarks.append(f"{open_ended} trajectories neither terminated nor reached a time limit")
@@ -85,11 +84,11 @@ def _ends(
     if raw.truncated is not None:
         terminated = ~raw.truncated if raw.done is None else raw.done & ~raw.truncated
         return terminated, ~terminated
+    done = np.ones(lengths.shape, dtype=bool) if raw.done is None else raw.done
+    unmarked = "" if done.all() else " and those whose end is not marked"
     remarks.append(
-        f"the file does not say how trajectories ended: those of {horizon} steps or more count as truncated, "
-        "shorter ones as terminated"
+        f"the file does not say how trajectories ended: those of {horizon} steps or more{unmarked} count as truncated, "
+        "the others as terminated"
     )
-    terminated = lengths < horizon
-    if raw.done is not None:
-        terminated &= raw.done
+    terminated = done & (lengths < horizon)
     return terminated, ~terminated

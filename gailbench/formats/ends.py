@@ -28,6 +28,16 @@ def flags(path: Path, name: str, values: Numbers) -> NDArray[np.bool_]:
     return flat.astype(bool)
 
 
+def check_flags(path: Path, name: str, values: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
+    """Check that there is one flag for each trajectory.
+
+    Raises:
+        GailbenchError: There are more or fewer.
+    """
+    if values.shape != lengths.shape:
+        raise shape_error(path, name, values, f"{lengths.shape}", "save one flag per trajectory")
+
+
 def split_at_ends(ends: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the lengths (K,) of trajectories whose last pairs are marked in `ends` (M,). Pairs after the last mark
     are one more trajectory."""

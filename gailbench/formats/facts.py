@@ -58,15 +58,18 @@ class Imported:
 
 
 def facts_of(task: Task, seed: int = 0) -> Facts:
-    """Return the facts about a task. Dimensions and bounds come from its environment."""
-    import gymnasium
+    """Return the facts about a task. Dimensions and bounds come from its environment.
 
+    Raises:
+        GailbenchError: Gymnasium knows no such environment or cannot make it, or its spaces are not vectors.
+    """
     from gailbench.simulation import dimensions
+    from gailbench.simulation.gymnasium import close, make_single
 
     observation_dim, action_dim, discrete = dimensions(task)
-    environment = gymnasium.make(task.environment, **dict(task.kwargs))
+    environment = make_single(task)
     actions: Any = environment.action_space
-    environment.close()
+    close(environment)
     return Facts(
         task=task.name,
         observation_dim=observation_dim,

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gailbench.demonstrations import FORMATS
-from gailbench.formats.ends import flags, last_flags, split_at_ends
+from gailbench.formats.ends import check_flags, flags, last_flags, split_at_ends
 from gailbench.formats.facts import Facts
 from gailbench.formats.raw import Raw, checked_lengths, count
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.npz import Archive, open_archive
 from gailbench.tasks import TASKS
 
-# Names of arrays that mark ends, by their meaning.
+# Arrays that mark ends, with their meaning.
 _ENDS = {
-    "terminated": ("terminated", "terminals"),
-    "truncated": ("truncated", "timeouts"),
-    "done": ("dones",),
+    "terminated": "terminated",
+    "terminals": "terminated",
+    "truncated": "truncated",
+    "timeouts": "truncated",
+    "dones": "done",
 }
 # Arrays that no file of Stable-Baselines has.
-MARKS = {"lengths", *(name for names in _ENDS.values() for name in names)}
+MARKS = {"lengths", *_ENDS}
 
 
 def read(path: Path, facts: Facts) -> Raw:
@@ -34,25 +37,20 @@ def read(path: Path, facts: Facts) -> Raw:
     with open_archive(path) as archive:
         _check_scalars(archive, facts)
         observations, actions = archive.read("observations"), archive.read("actions")
-        marks = {
-            meaning: (name, flags(path, name, archive.read(name)))
-            for meaning, names in _ENDS.items()
-            for name in names
-            if name in archive.names
-        }
+        marks = {name: flags(path, name, archive.read(name)) for name in _ENDS if name in archive.names}
         remarks: list[str] = []
         if "lengths" in archive.names:
             lengths = checked_lengths(path, "lengths", archive.read("lengths"), count(observations))
         else:
             done = _done(path, marks, count(observations), remarks)
             lengths = split_at_ends(done)
-            marks["done"] = ("done", done)
-        ends = {
-            meaning: last_flags(path, name, values, lengths)
-            if len(values) == count(observations) and len(lengths) != count(observations)
-            else values
-            for meaning, (name, values) in marks.items()
-        }
+            marks["dones"] = done
+        ends: dict[str, Any] = {}
+        for name, values in marks.items():
+            if len(values) == count(observations) and len(lengths) != count(observations):
+                values = last_flags(path, name, values, lengths)
+            check_flags(path, name, values, lengths)
+            ends[_ENDS[name]] = values | ends.get(_ENDS[name], False)
         return Raw(
             path=path,
             observations=observations,
@@ -63,27 +61,24 @@ def read(path: Path, facts: Facts) -> Raw:
             offsets=archive.get("offsets"),
             expert_sha256=_text(archive, "expert_sha256"),
             seed=_integer(archive, "seed", -1),
-            names={meaning: name for meaning, (name, _) in marks.items()},
             remarks=tuple(remarks),
             **ends,
         )
 
 
-def _done(
-    path: Path, marks: dict[str, tuple[str, NDArray[np.bool_]]], pairs: int, remarks: list[str]
-) -> NDArray[np.bool_]:
+def _done(path: Path, marks: dict[str, NDArray[np.bool_]], pairs: int, remarks: list[str]) -> NDArray[np.bool_]:
     """Return which pairs (M,) are marked as the last of their trajectory by any array."""
     if not marks:
         raise GailbenchError(
             f"{path} lacks lengths, and no array marks ends either; save the trajectories' lengths as integers"
         )
-    for name, values in marks.values():
+    for name, values in marks.items():
         if len(values) != pairs:
             raise GailbenchError(
                 f"{path}: {name} has shape {values.shape}, expected ({pairs},), since there are no lengths; "
                 "save one flag per pair, or add lengths"
             )
-    done = np.logical_or.reduce([values for _, values in marks.values()])
+    done = np.logical_or.reduce(list(marks.values()))
     if pairs and not done[-1]:
         remarks.append("the last trajectory has no end in the file; it may be cut off")
     return done
@@ -106,16 +101,19 @@ def _check_scalars(archive: Archive, facts: Facts) -> None:
 
 
 def _text(archive: Archive, name: str) -> str:
-    return str(archive.read(name, "U")) if name in archive.names else ""
+    return str(_single(archive, name, "U", "text")) if name in archive.names else ""
 
 
 def _integer(archive: Archive, name: str, default: int) -> int:
-    if name not in archive.names:
-        return default
-    values = archive.read(name)
-    if values.size != 1 or values.dtype.kind not in "iu":
+    return int(_single(archive, name, "iu", "integer")) if name in archive.names else default
+
+
+def _single(archive: Archive, name: str, kinds: str, expected: str) -> Any:
+    """Return the only value of an array."""
+    values = archive.read(name, "fiubU")
+    if values.size != 1 or values.dtype.kind not in kinds:
         raise GailbenchError(
-            f"{archive.path}: {name} is an array of {values.dtype} of shape {values.shape}, expected one integer; "
+            f"{archive.path}: {name} is an array of {values.dtype} of shape {values.shape}, expected one {expected}; "
             "save it as such or leave it out"
         )
-    return int(values.reshape(()))
+    return values.item()

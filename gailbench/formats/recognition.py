@@ -64,8 +64,7 @@ def recognize(path_or_id: Path | str) -> str:
         raise GailbenchError(f"{path} is {foreign}")
     if not start:
         raise GailbenchError(f"{path} is empty; fetch it again")
-    kind = "text" if start.isascii() and b"\0" not in start else "of an unknown kind"
-    raise GailbenchError(f"{path} is {kind}, it begins with {start[:16]!r}; {_WANTED}")
+    raise GailbenchError(f"{path} is of an unknown kind, it begins with {start[:16]!r}; {_WANTED}")
 
 
 def _folder(path: Path) -> str:

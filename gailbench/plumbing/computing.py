@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -26,3 +27,16 @@ def prepare_process(threads: int) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)
         mallopt(_M_TRIM_THRESHOLD, 1024 * _MIB)
+
+
+@contextlib.contextmanager
+def prepared(threads: int) -> Iterator[None]:
+    """Prepare a process that is not ours alone (see `prepare_process`), and restore its numbers of threads when the
+    block ends."""
+    before = torch.get_num_threads()
+    with threadpool_limits():  # restores the limits when it ends
+        prepare_process(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -40,7 +40,15 @@ _FOREIGN = (
 
 def what_it_is(start: bytes) -> str | None:
     """Return what a file is by its first bytes, and what to do. Return None if it is unknown or may be an .npz file."""
-    return next((meaning for signature, meaning in _FOREIGN if start.startswith(signature)), None)
+    for signature, meaning in _FOREIGN:
+        if start.startswith(signature):
+            return meaning
+    if start and start.isascii() and b"\0" not in start:
+        return (
+            f"text, it begins with {start[:16]!r}; save observations, actions and lengths as arrays with np.savez "
+            "(docs/formats.md)"
+        )
+    return None
 
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}

@@ -39,7 +39,7 @@ NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, inclusive=False)]
 Count = Annotated[int, Range(1, 2**31 - 1)]
-CountOrZero = Annotated[int, Range(0)]
+CountOrZero = Annotated[int, Range(0, 2**63 - 1)]  # files of runs store 64 bits
 
 
 def from_text(text: str) -> Any:
@@ -50,6 +50,36 @@ def from_text(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+
+
+def typed_text(name: str, kind: Any, text: str) -> Any:
+    """Return the value of a text in a field's type. For a tuple, words are separated by commas: "64,64", "a,b". A type
+    of words takes any text as it is, except a quoted one: "12", "true".
+
+    Raises:
+        GailbenchError: As in `typed`.
+    """
+    value = from_text(text)
+    literal = not isinstance(value, str)
+    if literal:
+        with contextlib.suppress(GailbenchError):
+            return typed(name, kind, value)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return typed(name, kind, typed_text(name, arguments[0], text))
+    if origin in (typing.Union, types.UnionType):
+        kinds = _alternatives(arguments)
+        if len(kinds) == 1:
+            return typed_text(name, kinds[0], text)
+        for one in kinds:
+            with contextlib.suppress(GailbenchError):
+                return typed_text(name, one, text)
+    if origin is tuple and not text.startswith(("(", "[")):
+        words = text.split(",")
+        kinds = _item_kinds(arguments, len(words))
+        if len(words) == len(kinds):
+            return tuple(typed_text(name, one, word.strip()) for one, word in zip(kinds, words, strict=True))
+    return typed(name, kind, text if literal and (kind is str or origin is typing.Literal) else value)
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
@@ -69,7 +99,7 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        kinds = [one for one in arguments if one is not type(None)]
+        kinds = _alternatives(arguments)
         if len(kinds) == 1:
             return typed(name, kinds[0], value)
         for one in kinds:
@@ -82,7 +112,7 @@ def typed(name: str, kind: Any, value: Any) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else (value,)
-        kinds = [arguments[0]] * len(items) if arguments[1:] == (...,) else list(arguments)
+        kinds = _item_kinds(arguments, len(items))
         if len(items) != len(kinds):
             raise _refusal(name, kind, value)
         return tuple(typed(name, one, item) for one, item in zip(kinds, items, strict=True))
@@ -99,6 +129,16 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     return value
 
 
+def _alternatives(arguments: tuple[Any, ...]) -> list[Any]:
+    """Return the types of a union, from the arguments of its type, but not None's."""
+    return [one for one in arguments if one is not type(None)]
+
+
+def _item_kinds(arguments: tuple[Any, ...], length: int) -> list[Any]:
+    """Return the types of a tuple's items, from the arguments of its type and its length."""
+    return [arguments[0]] * length if arguments[1:] == (...,) else list(arguments)
+
+
 _SIMPLE: dict[Any, str] = {int: "an integer", float: "a finite number", bool: "true or false", str: "a word"}
 
 
@@ -112,7 +152,7 @@ def _words(kind: Any) -> str:
     if origin is Annotated:
         return " and ".join(map(str, _ranges(kind))) or _words(arguments[0])
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(one) for one in arguments if one is not type(None))
+        return " or ".join(map(_words, _alternatives(arguments)))
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
     if origin is tuple and arguments[1:] != (...,):

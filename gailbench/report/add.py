@@ -33,6 +33,7 @@ def add_results(results: Results, file: Path) -> Results:
         check_regular(file)
         if file.stat().st_size > LARGEST_TABLE:
             raise GailbenchError(f"{file} is larger than {LARGEST_TABLE:,} bytes; give the evaluation returns only")
+        lines = _lines(file)  # first, since pandas only warns of a row with more columns than the header
         frame = pd.read_csv(
             file,
             dtype=text,
@@ -44,7 +45,7 @@ def add_results(results: Results, file: Path) -> Results:
             on_bad_lines="error",
             low_memory=False,  # otherwise a column may hold several types
         )
-        frame.index = pd.Index(_lines(file))
+        frame.index = pd.Index(lines)
     except OSError as error:
         raise GailbenchError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, csv.Error) as error:
@@ -69,6 +70,7 @@ def add_results(results: Results, file: Path) -> Results:
             raise GailbenchError(f"{file}, line {line}: {column} '{value}' is not {kind}")
         frame[column] = numbers if column == "return" else numbers.astype(np.int64)
     for column in ("task", "algorithm"):
+        frame[column] = frame[column].str.strip()
         if (empty := frame[column] == "").any():
             raise GailbenchError(f"{file}, line {frame.index[empty][0]}: {column} is empty")
     for column in ("task", "algorithm"):

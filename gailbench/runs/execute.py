@@ -149,7 +149,11 @@ def _train_and_evaluate(
     write_atomic(folder.spec, json.dumps(spec.as_json(), indent=2) + "\n")
     checkpoint = CheckpointFile(folder.checkpoint, spec.as_json(), checkpoint_every)
     training = resumed(
-        lambda: Training(make_learner(spec, demonstrations, results), spec.iterations), checkpoint, notice
+        lambda: Training(
+            make_learner(spec, demonstrations, results), spec.iterations, required=algorithm.required_columns
+        ),
+        checkpoint,
+        notice,
     )
     growing = _GrowingCurve(folder, algorithm, training, tensorboard)
     try:

@@ -199,6 +199,8 @@ class AnotherRun(GailbenchError):
 def _differing(found: dict[str, Any], spec: RunSpec) -> list[str]:
     """Return the names of the entries in which a stored spec differs."""
     wanted = spec.as_json()
+    if "own_settings" not in found:  # a run of an earlier version
+        wanted.pop("own_settings", None)
     for name in ("demonstrations_sha256", "expert_sha256"):
         if not wanted[name]:  # unknown until the demonstrations are sampled
             wanted[name] = found.get(name, "")

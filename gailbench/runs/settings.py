@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gailbench.algorithms import Algorithm
+from gailbench.algorithms.packages import LOOP as LOOP
 from gailbench.plumbing.errors import GailbenchError, nearest
 from gailbench.plumbing.files import read_toml
-from gailbench.plumbing.typed import from_text, typed
+from gailbench.plumbing.typed import typed, typed_text
 from gailbench.tasks import Task
 
-LOOP = "loop"
 # Settings of the loop that have their own command-line option and their own name in a run folder's settings.
 _OPTIONS = {"loop.batch": "--batch", "loop.entropy_weight": "--entropy-weight"}
 
@@ -52,7 +52,7 @@ def parse(algorithm: Algorithm, name: str, text: str) -> Any:
     Raises:
         GailbenchError: There is no such setting (the message names the nearest), or the value has a wrong type.
     """
-    return typed(name, _kind(algorithm, name), from_text(text))
+    return typed_text(name, _kind(algorithm, name), text)
 
 
 def check(algorithm: Algorithm, name: str, value: Any) -> Any:
@@ -71,6 +71,22 @@ def of_task(algorithm: Algorithm, task: Task) -> dict[str, Any]:
         GailbenchError: There is no such setting, or a value has a wrong type.
     """
     return {name: check(algorithm, name, value) for name, value in task.settings if belongs(algorithm, name)}
+
+
+def own_settings(algorithm: Algorithm, task: Task, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all of an algorithm's own settings in a run, by name.
+
+    Args:
+        algorithm: The algorithm.
+        task: The task; it may have settings for the algorithm.
+        changes: The run's other settings that differ from the defaults.
+
+    Raises:
+        GailbenchError: The algorithm's settings cannot be imported, or the task has a wrong one.
+    """
+    own = algorithm.settings_class()
+    given = {**of_task(algorithm, task), **changes}
+    return {name: given.get(name, value) for name, value in _walk({} if own is None else {algorithm.name: own})}
 
 
 def apply(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
@@ -122,7 +138,7 @@ def _walk(classes: Mapping[str, type[Any]]) -> Iterator[tuple[str, Any]]:
         kinds = typing.get_type_hints(owner)
         for field in fields(owner):
             name, kind = f"{prefix}.{field.name}", kinds[field.name]
-            if name in _OPTIONS:
+            if name in _OPTIONS or not field.init:  # a field with init=False follows from the others
                 continue
             if is_dataclass(kind):
                 yield from _walk({name: typing.cast("type[Any]", kind)})

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gailbench.algorithms import Algorithm, get_algorithm
+from gailbench.algorithms import BUILT_IN, Algorithm, get_algorithm
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing.errors import GailbenchError
+from gailbench.runs.settings import own_settings
 from gailbench.tasks import TASKS, Task, get_task
 
 # Version of the computation. Since version 2 a batch holds the first episodes, as few as hold the required pairs. The
@@ -42,6 +43,8 @@ class RunSpec:
         format: Version of the computation. It is raised when results change.
         changes: Further settings that differ from the defaults, as (name, value), sorted by name.
         definition: The complete task, if it is not one of the paper's.
+        own_settings: For an algorithm of another package, the values of all its own settings as JSON, since a later
+            version of the package may have other defaults; empty without settings.
     """
 
     task: str
@@ -57,9 +60,11 @@ class RunSpec:
     format: int = FORMAT
     changes: Changes = ()
     definition: Task | None = None
+    own_settings: str = ""
 
     def folder(self, results: Path) -> Path:
-        """Return the run folder. Different specs with the same demonstrations have different folders."""
+        """Return the run folder. `definition`, `own_settings`, `format` and the hashes are not in its name: specs that
+        only differ in these have the same folder, and `RunFolder.returns` refuses a run of another spec."""
         return (
             results
             / "runs"
@@ -85,10 +90,11 @@ class RunSpec:
         return (self.batch or 0) * self.iterations
 
     def as_json(self) -> dict[str, Any]:
-        """Return the content of spec.json. `changes` and `definition` are left out if they are empty."""
+        """Return the content of spec.json, without `changes`, `definition` and `own_settings` if they are empty."""
         content = asdict(self)
         content["changes"] = dict(self.changes)
-        for name in ("changes", "definition"):
+        content["own_settings"] = json.loads(self.own_settings or "{}", parse_constant=str)  # no NaN: it equals nothing
+        for name in ("changes", "definition", "own_settings"):
             if not content[name]:
                 del content[name]
         return dict(json.loads(json.dumps(content)))
@@ -122,7 +128,8 @@ def make_spec(
         own_demonstrations: Whether these are a user's demonstrations, not those of the task's expert.
 
     Raises:
-        GailbenchError: The name of the settings is too long for a folder name.
+        GailbenchError: The name of the settings is too long for a folder name, or the settings of another package's
+            algorithm cannot be imported.
     """
     if isinstance(algorithm, str):
         algorithm = get_algorithm(algorithm)
@@ -145,6 +152,7 @@ def make_spec(
             f"the run's settings, {settings[:60]}..., are {len(settings)} characters long, more than a folder's name "
             "can have; change fewer of them in one run, or to shorter values"
         )
+    own = {} if algorithm in BUILT_IN else own_settings(algorithm, task, changes or {})
     return RunSpec(
         task=task.name,
         algorithm=algorithm.name,
@@ -158,6 +166,7 @@ def make_spec(
         expert_sha256=demonstrations.expert_sha256 if demonstrations is not None else "",
         changes=tuple(sorted((changes or {}).items())),
         definition=task if own_task else None,
+        own_settings=json.dumps(own, skipkeys=True, default=lambda value: type(value).__name__) if own else "",
     )
 
 
@@ -180,9 +189,10 @@ def _as_tuples(value: Any) -> Any:
 
 def exact(value: Any) -> str:
     """Return the shortest text that determines a setting's value: "100", "0.001", "100x100", "tanh". Other characters
-    than letters, digits, "_", ".", "-" and "~" are escaped as in an address: "a%2Fb"."""
+    than letters, digits, "_", ".", "-" and "~" are escaped as in an address: "a%2Fb". So are "%" and "x" within a
+    tuple's items."""
     if isinstance(value, tuple | list):
-        return "x".join(exact(item) for item in value) or "none"
+        return "x".join(quote(exact(item), safe="").replace("x", "%78") for item in value) if value else "none"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return quote(str(value), safe="", errors="surrogatepass")
     return str(int(value)) if value == int(value) else repr(value)

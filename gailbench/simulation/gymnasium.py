@@ -30,22 +30,25 @@ class GymnasiumPhysics:
                 **dict(kwargs),
             )
         observations, actions = self._envs.single_observation_space, self._envs.single_action_space
-        if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
+        self.observation_dim = _vector_length(observations)
+        if not self.observation_dim:
             raise GailbenchError(
-                f"environment '{environment}' observes {observations}; a vector (Box of one axis) is needed"
+                f"environment '{environment}' observes {observations}; a vector (Box of one axis, not empty) is needed"
             )
         self._environment = environment
         self.num_envs = num_envs
         self._rows = np.arange(num_envs)
-        self.observation_dim = int(observations.shape[0])
         self.discrete = isinstance(actions, gymnasium.spaces.Discrete)
         if isinstance(actions, gymnasium.spaces.Discrete):
             self.action_dim = int(actions.n)
             self._first_action = int(actions.start)
-        elif isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
-            self.action_dim = int(actions.shape[0])
         else:
-            raise GailbenchError(f"environment '{environment}' takes actions {actions}; Discrete or a vector is needed")
+            self.action_dim = _vector_length(actions)
+        if not self.action_dim:
+            raise GailbenchError(
+                f"environment '{environment}' takes actions {actions}; Discrete or a vector (Box of one axis, not "
+                "empty) is needed"
+            )
 
     def start(self, generator: np.random.Generator) -> NDArray[np.floating]:
         """Start new episodes in all N environments; return their observations (N, O)."""
@@ -95,6 +98,13 @@ class GymnasiumPhysics:
                 self._envs.reset(options={"reset_mask": idle})
 
 
+def _vector_length(space: Any) -> int:
+    """Return how many numbers a space of vectors has, and 0 for any other space."""
+    import gymnasium
+
+    return int(space.shape[0]) if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1 else 0
+
+
 def make_single(task: Task, render_mode: str | None = None) -> Any:
     """Return a single environment of a task, made by `gymnasium.make`, which truncates episodes at the horizon.
 
@@ -112,6 +122,12 @@ def make_single(task: Task, render_mode: str | None = None) -> Any:
             **rendering,
             **dict(task.kwargs),
         )
+
+
+def close(environment: Any) -> None:
+    """Close a single environment. If that fails, do nothing: it is no longer needed, and results must not be lost."""
+    with contextlib.suppress(Exception):
+        environment.close()
 
 
 @contextlib.contextmanager

@@ -337,6 +337,38 @@ def test_rewards_of_another_shape_than_the_batch_are_refused(of: Callable[[Any],
         learner.iterate()
 
 
+@pytest.mark.parametrize("kind", [np.bool_, np.int64, np.float16])
+def test_rewards_of_another_type_are_not_cut_to_it(kind: type[Any], spied: dict[str, list[Any]]) -> None:
+    class Upright(TrueReward):
+        def reward(self, batch: Batch) -> Any:
+            return (abs(batch.observations[..., 2]) < 0.05).astype(kind)
+
+    RewardLearner(CARTPOLE, Upright(), LoopSettings(batch=1_000, hidden=(4,)), 0).iterate()
+    rewards, done, gamma = spied["discounted_returns"][0]
+    assert rewards.dtype == np.float64
+    assert (discounted_returns(rewards, done, gamma) % 1 > 0).any()
+
+
+def test_rewards_that_are_no_real_numbers_are_refused() -> None:
+    class Complex(TrueReward):
+        def reward(self, batch: Batch) -> Any:
+            return batch.rewards * 1j
+
+    learner = RewardLearner(CARTPOLE, Complex(), LoopSettings(batch=1_000, hidden=(4,)), 0)
+    with pytest.raises(GailbenchError, match="the reward is an array of type complex128; it must hold real numbers"):
+        learner.iterate()
+
+
+def test_a_fit_does_not_replace_a_common_column() -> None:
+    class Entropic(TrueReward):
+        def fit(self, batch: Batch) -> dict[str, float]:
+            return {"loss": 1.0, "return_mean": 12345.0}
+
+    learner = RewardLearner(CARTPOLE, Entropic(), LoopSettings(batch=1_000, hidden=(4,)), 0)
+    with pytest.raises(GailbenchError, match="returns 'return_mean', a column of every curve; rename it"):
+        learner.iterate()
+
+
 def test_row_of_the_learning_curve() -> None:
     reward = FakeReward()
     learner = RewardLearner(CARTPOLE, reward, LoopSettings(batch=1_000, hidden=(8,)), 0)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,11 +40,16 @@ def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 def point(name: str, loads: Any) -> Any:
     def load() -> Any:
-        if isinstance(loads, Exception):
+        if isinstance(loads, BaseException):
             raise loads
         return loads
 
     return SimpleNamespace(name=name, value=f"{name}:ALGORITHM", load=load)
+
+
+def with_field(**field: Any) -> Algorithm:
+    """An algorithm of a package with one field given. The package's author may not have checked the field's type."""
+    return Algorithm(**{"name": "own", "heading": "OWN", "maker": "somewhere:make", **field})
 
 
 def test_the_papers_algorithms_and_our_control_are_built_in() -> None:
@@ -65,12 +70,23 @@ def test_another_packages_algorithm_is_found(points: list[Any]) -> None:
     [
         (ImportError("no module named x"), "fails: no module named x"),
         ("not one", "is not a gailbench.algorithms.Algorithm"),
-        (Algorithm("a/b", "OWN", "somewhere:make"), r"'a/b' \(own:ALGORITHM\) has a name with other characters"),
-        (Algorithm("a,b", "OWN", "somewhere:make"), "has a name with other characters than letters"),
-        (Algorithm("", "OWN", "somewhere:make"), "has a name with other characters than letters"),
+        (SystemExit(0), r"algorithm 'own' \(own:ALGORITHM\) fails: it calls sys.exit\(0\)"),
+        (Algorithm("a/b", "OWN", "somewhere:make"), r"'a/b' \(own:ALGORITHM\): name is 'a/b'; it must be letters, dig"),
+        (Algorithm("a,b", "OWN", "somewhere:make"), "name is 'a,b'; it must be letters"),
+        (Algorithm("", "OWN", "somewhere:make"), "name is ''; it must be letters"),
+        (Algorithm("loop", "OWN", "somewhere:make"), "name is 'loop'; it must be letters, .*, but not 'loop'"),
         (Algorithm("gail", "GAIL", "somewhere:make"), "has a name that is taken by another algorithm: 'gail'"),
         (Algorithm("own", "GAIL", "somewhere:make"), "has a heading that is taken by another algorithm: 'GAIL'"),
         (Algorithm("own", "Gail λ = 0", "somewhere:make"), "has a heading that is taken by .*: 'Gail λ = 0'"),
+        (with_field(heading=None), r"algorithm 'own' \(own:ALGORITHM\): heading is None; it must be text"),
+        (with_field(maker=print), "maker is <built-in function print>; it must be text such as 'module:function'"),
+        (with_field(maker="somewhere"), "maker is 'somewhere'; it must be text such as 'module:function'"),
+        (with_field(settings=dict), "settings is <class 'dict'>; it must be text such as 'module:class', or None"),
+        (with_field(iteration="batches"), "iteration is 'batches'; it must be 'batch' or 'gradient step'"),
+        (with_field(has_entropy_weight="no"), "has_entropy_weight is 'no'; it must be True or False"),
+        (with_field(diagnostics="loss"), r"diagnostics is 'loss'; it must be a tuple of names, such as \('loss',\)"),
+        (with_field(diagnostics=("loss", "kl")), "diagnostics names 'kl', a column that its curve has already"),
+        (with_field(diagnostics=("loss", "loss")), "diagnostics names 'loss', a column that its curve has already"),
     ],
 )
 def test_what_is_no_algorithm_is_named(loads: Any, said: str, points: list[Any]) -> None:
@@ -107,6 +123,25 @@ class NoDefault:
 @dataclass(frozen=True)
 class Unresolved:
     size: Missing = 1  # noqa: F821
+
+
+@dataclass(frozen=True)
+class Derived:
+    size: int = 1
+    double: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "double", 2 * self.size)
+
+
+def test_a_field_that_follows_from_the_others_is_no_setting(points: list[Any]) -> None:
+    points.append(point("own", own(f"{__name__}:Derived")))
+    show = ("config", "show", "--task", "cartpole", "--algorithm", "own", "--set")
+    shown = call(*show, "own.size=2")
+    assert (shown.code, "own.double" in shown.out) == (0, False)
+    refused = call(*show, "own.double=2")
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert "unknown setting 'own.double'" in refused.err
 
 
 def own(settings: str) -> Algorithm:

@@ -152,9 +152,12 @@ class TestImitation:
 
     def test_a_fragment_counts_as_truncated(self, tmp_path):
         path = imitation(tmp_path / "demos.npz", True, terminal=np.array([True, False, True, True]))
-        d = formats.read(path, make_facts(True)).demonstrations
+        imported = formats.read(path, make_facts(True))
+        d = imported.demonstrations
         assert d.terminated.tolist() == [True, False, False, True]  # the third reaches the horizon
         assert d.truncated.tolist() == [False, True, True, False]
+        (remark,) = imported.remarks
+        assert "those of 7 steps or more and those whose end is not marked count as truncated, the others as" in remark
 
     def test_a_single_trajectory_has_no_indices(self, tmp_path):
         obs = np.arange(34.0).reshape(17, 2)

@@ -97,6 +97,7 @@ def test_offsets_are_those_that_sampling_with_the_seed_would_draw(tmp_path):
 ENDS = np.zeros(16)
 ENDS[[4, 5, 12, 15]] = 1
 TIMEOUT = (np.arange(16) == 12).astype(float)
+FIRST = (np.arange(16) == 4).astype(float)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,9 @@ TIMEOUT = (np.arange(16) == 12).astype(float)
         {"timeouts": TIMEOUT, "lengths": np.array(LENGTHS)},
         {"dones": ENDS, "lengths": np.array(LENGTHS, dtype=">u2")},
         {"terminated": np.array([1, 1, 0, 1]), "lengths": np.array(LENGTHS)},
+        {"terminated": FIRST, "terminals": ENDS - TIMEOUT - FIRST, "truncated": TIMEOUT, "timeouts": np.zeros(16)},
+        {"terminated": np.array([1, 0, 0, 0]), "terminals": ENDS - TIMEOUT - FIRST, "lengths": np.array(LENGTHS)},
+        {"truncated": TIMEOUT, "timeouts": np.zeros(4), "lengths": np.array(LENGTHS)},
     ],
     ids=lambda marks: "-".join(marks),
 )
@@ -137,6 +141,8 @@ def test_a_trajectory_that_the_file_does_not_end_did_not_terminate(name, tmp_pat
 
 def test_the_task_of_a_file_is_named_so_that_it_can_be_given(tmp_path):
     refusal(store(tmp_path / "demos.npz", task="cartpole"), "task 'cartpole', not 'mountaincar'; give --task cartpole")
+    refusal(store(tmp_path / "demos.npz", task=["cartpole"]), "task 'cartpole', not 'mountaincar'")
+    refusal(store(tmp_path / "demos.npz", task=["a", "b"]), "task is an array of <U1 of shape (2,), expected one text")
     refusal(store(tmp_path / "demos.npz", task="own"), "task 'own', not 'mountaincar'; give the id or the .toml file")
 
 

@@ -78,6 +78,8 @@ def test_a_task_that_is_not_the_papers_is_shown_without_score(
         (f"\n{HEADER}\nwalker,m,1,0,0,1\n\nwalker,m,1,0,0,2\n", "line 6: this episode is there twice"),
         (f"{HEADER}\n\nwalker,,1,0,0,1\n", "line 4: algorithm is empty"),
         (f"{HEADER}\nwalker,m,1,0,0\n", "line 3 has 5 columns, the header 6"),
+        (f"{HEADER}walker,m,1,0,0,1,5\n", "line 2 has 7 columns, the header 6"),
+        (f"{HEADER}walker,m ,1,0,0,1\nwalker,m,1,0,0,2\n", "line 3: this episode is there twice"),
         (f"{HEADER}walker,m,1,0,0,True\nwalker,m,1,0,1,False\n", "line 2: return 'True' is not a finite number"),
         (f"{HEADER}walker,m,1,true,0,1\n", "line 2: seed 'True' is not a whole number"),
         (f"{HEADER.strip()},return\nwalker,m,1,0,0,1,2\n", "the header has the column 'return' twice"),
@@ -86,6 +88,7 @@ def test_a_task_that_is_not_the_papers_is_shown_without_score(
         (f"{HEADER}reacher,GAIL λ = 0,4,0,0,-30\n", "uses the name 'GAIL λ = 0', which is in the table already"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_file_that_cannot_be_used_is_refused(results: Path, tmp_path: Path, content: str, reason: str) -> None:
     path = tmp_path / "other.csv"
     path.write_text(content)

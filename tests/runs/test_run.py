@@ -9,8 +9,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from cli_helpers import Finished, call, files_under, launch, start, wait_until
 from threadpoolctl import threadpool_info
 
 from gailbench import demonstrations, experts
-from gailbench.algorithms import LOOP_COLUMNS, get_algorithm
+from gailbench.algorithms import LOOP_COLUMNS, Algorithm, get_algorithm, registry
 from gailbench.demonstrations import Demonstrations
 from gailbench.plumbing import checkpoints
 from gailbench.plumbing import versions as provenance
@@ -307,6 +307,73 @@ def test_a_complete_run_on_other_demonstrations_is_an_error_that_says_so(demos: 
     assert str(spec.folder(tmp_path)) in finished.err
     assert "demonstrations_sha256" in finished.err
     assert files_under(tmp_path) == before
+
+
+@dataclass(frozen=True)
+class Own:
+    """Settings of a package's algorithm, with a default that equals nothing and one that is not JSON."""
+
+    scale: float = 0.1
+    limit: float = float("nan")
+    of_own_type: object = object()
+
+
+@dataclass(frozen=True)
+class Later(Own):
+    """The same in a later version."""
+
+    scale: float = 0.2
+
+
+def package_spec(settings: type, seed: int = 0, **options: object) -> RunSpec:
+    algorithm = Algorithm("own", "OWN", "gailbench.algorithms.constant:make", f"{__name__}:{settings.__name__}")
+    algorithm = replace(algorithm, needs_demonstrations=False)
+    registry()["own"] = algorithm
+    return make_spec(CARTPOLE, algorithm, 0, seed, None, batch=400, iterations=2, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def _registered() -> Iterator[None]:
+    yield
+    registry.cache_clear()
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_run_with_another_default_of_a_package_is_refused(tmp_path: Path) -> None:
+    spec = package_spec(Own)
+    runs.execute(spec, None, tmp_path)
+    assert status(package_spec(Own), tmp_path) == "complete"
+    content = json.loads((spec.folder(tmp_path) / "spec.json").read_text())
+    assert content["own_settings"] == {"own.scale": 0.1, "own.limit": "NaN", "own.of_own_type": "object"}
+    later = package_spec(Later)
+    assert later.folder(tmp_path) == spec.folder(tmp_path)
+    with pytest.raises(GailbenchError, match="holds a run with another own_settings; remove it or choose another"):
+        status(later, tmp_path)
+    # A run of an earlier version of gailbench does not say which values it had.
+    del content["own_settings"]
+    (spec.folder(tmp_path) / "spec.json").write_text(json.dumps(content))
+    (spec.folder(tmp_path) / "checksums.json").unlink()
+    assert status(later, tmp_path) == "complete"
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_run_does_not_go_on_with_another_default_of_a_package(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        runs.execute(package_spec(Own), None, tmp_path, stop=lambda: True)
+    rows: list[dict[str, float]] = []
+    notices: list[str] = []
+    runs.execute(package_spec(Later), None, tmp_path, rows.append, notice=notices.append)
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert "is the checkpoint of another training" in notices[0]
+
+
+@pytest.mark.usefixtures("_registered")
+def test_the_settings_of_a_package_are_with_its_changes_and_the_tasks(demos: Demonstrations) -> None:
+    spec = package_spec(Own, changes={"own.scale": 0.3})
+    assert json.loads(spec.own_settings)["own.scale"] == 0.3
+    task = replace(CARTPOLE, name="mine", settings=(("own.scale", 0.4),))
+    assert json.loads(make_spec(task, "own", 0, 0, None).own_settings)["own.scale"] == 0.4
+    assert "own_settings" not in make_spec(CARTPOLE, "gail", 1, 0, demos, changes={"gail.hidden": (8,)}).as_json()
 
 
 # Stopping and resuming

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +31,9 @@ class Settings:
     described: Annotated[int, "of a package"] = 1
     choice: Positive | Literal["auto"] | None = None
     listed: list[int] = field(default_factory=list)
+    label: str = "a"
+    words: tuple[str, ...] = ()
+    flags: tuple[bool, ...] | None = None
 
 
 OWN = Algorithm("own", "OWN", "somewhere:make", f"{__name__}:Settings")
@@ -57,6 +61,17 @@ def owner(name: str) -> Algorithm:
         ("own.choice", "None", None),
         ("fem.shifted", "false", False),
         ("fem.shifted", "True", True),
+        ("own.pair", "2,3", (2, "3")),
+        ("own.label", "12", "12"),
+        ("own.label", "'12'", "12"),
+        ("own.label", "true", "true"),
+        ("own.label", "a,b", "a,b"),
+        ("own.words", "a,b", ("a", "b")),
+        ("own.words", "1, 02", ("1", "02")),
+        ("own.words", "'a,b',", ("a,b",)),
+        ("own.flags", "true,false", (True, False)),
+        ("own.flags", "true", (True,)),
+        ("own.flags", "None", None),
     ],
 )
 def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) -> None:
@@ -81,7 +96,9 @@ def test_a_value_has_the_type_of_its_field(name: str, text: str, value: object) 
         ("loop.batch", "3", "is set by --batch"),
         ("loop.gamma", "__import__('os').getcwd()", "must be a finite number"),
         ("own.either", "fast", "it must be an integer or a finite number"),
-        ("own.pair", "2,3", "own.pair is 3; it must be a word"),
+        ("own.pair", "[2,3]", "own.pair is 3; it must be a word"),
+        ("own.words", "[1,2]", "own.words is 1; it must be a word"),
+        ("own.flags", "true,2", "own.flags is 2; it must be true or false"),
         ("own.pair", "2", "own.pair is 2; it must be 2 values: an integer, a word"),
         ("own.choice", "-1", "own.choice is -1; it must be above 0 or auto"),
         ("fem.shifted", "0", "fem.shifted is 0; it must be true or false"),
@@ -133,6 +150,13 @@ def test_the_name_of_a_runs_settings_says_what_differs(tmp_path: Path) -> None:
         (0.003, "0.003"),
         ((64, 64), "64x64"),
         ((), "none"),
+        (("a", "b"), "axb"),
+        (("axb",), "a%78b"),
+        (("",), ""),
+        (((1, 2, 3),), "1%782%783"),
+        (((1,), (2, 3)), "1x2%783"),
+        ((("axb",),), "a%2578b"),
+        ((0.001, -1, 1e-05), "0.001x-1x1e-05"),
         (True, "True"),
         (None, "None"),
         ("leaky_relu", "leaky_relu"),
@@ -171,6 +195,21 @@ def test_a_file_gives_settings_and_the_command_goes_before_it(tmp_path: Path) ->
     assert '"gail.learning_rate": {\n    "value": 0.25,\n    "origin": "command"' in shown.out
     assert '"loop.policy_region.limit": {\n    "value": 0.02,\n    "origin": "file"' in shown.out
     assert '"gail.discriminator_entropy": {\n    "value": 0.001,\n    "origin": "paper"' in shown.out
+
+
+def test_a_value_of_a_tasks_file_is_the_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('environment = "Pendulum-v1"\nhorizon = 100\nbatch = 777\niterations = 300\nbc_steps = 5\n')
+    origins = {}
+    for algorithm in ("gail", "bc"):
+        shown = call("config", "show", "--task", path, "--algorithm", algorithm, "--json")
+        assert shown.code == 0, shown.err
+        origins[algorithm] = {name: entry["origin"] for name, entry in json.loads(shown.out).items()}
+    gail, bc = origins["gail"], origins["bc"]
+    assert (gail["horizon"], gail["batch"]) == ("task", "task")
+    # The default number of iterations; for BC gradient steps, which the file gives.
+    assert (gail["iterations"], bc["iterations"]) == ("default", "task")
+    assert {gail[name] for name in ("environment", "sizes", "keep_every", "reward_sign")} == {"default"}
 
 
 def test_show_refuses_a_table_of_no_algorithm_and_leaves_out_those_of_others(tmp_path: Path) -> None:

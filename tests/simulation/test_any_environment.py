@@ -11,6 +11,7 @@ import scipy.stats
 from cli_helpers import call
 from simulators import make
 
+from gailbench.formats import facts_of
 from gailbench.plumbing.errors import GailbenchError
 from gailbench.plumbing.interrupts import Interrupted, StopSignals, interruptible
 from gailbench.policy import Policy
@@ -44,6 +45,19 @@ class Images(Recorder):
 
 class Switches(Recorder):
     action_space = gymnasium.spaces.MultiBinary(3)
+
+
+class Blind(Recorder):
+    observation_space = gymnasium.spaces.Box(0, 1, (0,), np.float64)
+
+
+class Paralysed(Recorder):
+    action_space = gymnasium.spaces.Box(0, 1, (0,), np.float64)
+
+
+class Stuck(Recorder):
+    def close(self):
+        raise RuntimeError("the window does not close")
 
 
 class Unbounded(Recorder):
@@ -119,6 +133,9 @@ KINDS = {
     "Recorder": Recorder,
     "Images": Images,
     "Switches": Switches,
+    "Blind": Blind,
+    "Paralysed": Paralysed,
+    "Stuck": Stuck,
     "Unbounded": Unbounded,
     "Wrapped": wrapped,
     "Told": Told,
@@ -224,6 +241,12 @@ def test_an_environment_with_wrappers_is_measured_as_it_is_sampled():
         assert (returns.tolist(), lengths.tolist()) == expected
 
 
+def test_an_environment_that_fails_to_close_costs_no_result():
+    task = own_task("GailbenchStuck-v0", {"horizon": 5})
+    assert gymnasium_episodes(task, None, 1, np.random.default_rng(0), False)[1].tolist() == [5]
+    assert facts_of(task).first_action == 5
+
+
 def test_random_actions_without_bounds_are_normal():
     task = own_task("GailbenchUnbounded-v0", {"horizon": 1})
     returns, _ = gymnasium_episodes(task, None, 400, np.random.default_rng(0), False)
@@ -323,6 +346,8 @@ def test_environments_that_cannot_be_made_are_named_in_one_line(environment):
         ("FrozenLake-v1", "Discrete(16)"),
         ("GailbenchImages-v0", "(2, 2)"),
         ("GailbenchSwitches-v0", "MultiBinary(3)"),
+        ("GailbenchBlind-v0", "(0,)"),
+        ("GailbenchParalysed-v0", "(0,)"),
     ],
 )
 def test_unsupported_spaces_are_named(environment, space):
