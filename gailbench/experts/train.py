@@ -79,8 +79,8 @@ def train(
     """Train an expert, keep its best policy by the returns of training, measure it on fresh episodes; return its card.
 
     The checkpoint stays beside the finished expert. The same call with more iterations continues from it, and gives the
-    same bytes as one longer training. A finished expert is only overwritten by its own continuation or with
-    `overwrite`.
+    same bytes as one longer training; but if the training ended at its level, the policy that reached the level is kept
+    until a later one is better. A finished expert is only overwritten by its own continuation or with `overwrite`.
 
     With `start`, a policy file, training starts from this policy. In the first iterations only the value function is
     trained.
