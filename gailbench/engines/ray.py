@@ -126,6 +126,8 @@ class _Driver:
                     time.sleep(0.2)
                     continue
                 ready, _ = self._ray.wait(list(self._open), timeout=0.2)
+                if signals.set and not outcome.interrupted:
+                    continue  # tasks may have got the same signal: what they return is an interruption
                 for reference in ready:
                     event, notices = self._result(reference)
                     for text in notices:

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -68,12 +69,7 @@ def typed_text(name: str, kind: Any, text: str) -> Any:
     if origin is Annotated:
         return typed(name, kind, typed_text(name, arguments[0], text))
     if origin in (typing.Union, types.UnionType):
-        kinds = _alternatives(arguments)
-        if len(kinds) == 1:
-            return typed_text(name, kinds[0], text)
-        for one in kinds:
-            with contextlib.suppress(GailbenchError):
-                return typed_text(name, one, text)
+        return _in_union(name, kind, lambda one: typed_text(name, one, text), value)
     if origin is tuple and not text.startswith(("(", "[")):
         words = text.split(",")
         kinds = _item_kinds(arguments, len(words))
@@ -99,13 +95,7 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        kinds = _alternatives(arguments)
-        if len(kinds) == 1:
-            return typed(name, kinds[0], value)
-        for one in kinds:
-            with contextlib.suppress(GailbenchError):
-                return typed(name, one, value)
-        raise _refusal(name, kind, value)
+        return _in_union(name, kind, lambda one: typed(name, one, value), value)
     if origin is typing.Literal:
         if value not in arguments:
             raise _refusal(name, kind, value)
@@ -132,6 +122,17 @@ def typed(name: str, kind: Any, value: Any) -> Any:
 def _alternatives(arguments: tuple[Any, ...]) -> list[Any]:
     """Return the types of a union, from the arguments of its type, but not None's."""
     return [one for one in arguments if one is not type(None)]
+
+
+def _in_union(name: str, kind: Any, read: Callable[[Any], Any], value: Any) -> Any:
+    """Return what `read` returns for the first type of a union that it does not refuse. `value` is for the message."""
+    kinds = _alternatives(typing.get_args(kind))
+    if len(kinds) == 1:
+        return read(kinds[0])
+    for one in kinds:
+        with contextlib.suppress(GailbenchError):
+            return read(one)
+    raise _refusal(name, kind, value)
 
 
 def _item_kinds(arguments: tuple[Any, ...], length: int) -> list[Any]:
